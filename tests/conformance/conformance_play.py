@@ -564,8 +564,12 @@ def play_all(stage: Stage, cases: Iterable[Case]) -> Iterator[tuple[Case, str | 
     for case in cases:
         if "timed" in case.tags:
             timed.append(case)
-        else:
-            yield case, judge(case, stage.play(case))
+            continue
+        try:
+            problem = judge(case, stage.play(case))
+        except Exception as error:  # a client that cannot even be closed ends its case, not the run
+            problem = f"{case.id}: {_full_name(error)}"
+        yield case, problem
     for case, results in zip(timed, stage.play_together(timed), strict=True):
         yield case, judge(case, results)
 

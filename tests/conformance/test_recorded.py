@@ -22,8 +22,12 @@ LISTED = {case_id for entry in load_not_yet_passing().values() for case_id in en
 @pytest.fixture(scope="session")
 def stage():
     """The SDK in front of one backend for the whole run."""
+    try:
+        sdk = load_sdk()
+    except (ImportError, AttributeError) as error:
+        pytest.fail(f"no SDK to play against: {error}", pytrace=False)
     with Backend() as backend:
-        yield Stage(load_sdk(), backend)
+        yield Stage(sdk, backend)
 
 
 @pytest.fixture(scope="session")
