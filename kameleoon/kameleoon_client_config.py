@@ -1,0 +1,5 @@
+"""Kept import path of `kameleoon.config.KameleoonClientConfig`."""
+
+from kameleoon.config import KameleoonClientConfig
+
+__all__ = ["KameleoonClientConfig"]
