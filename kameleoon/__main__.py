@@ -1,0 +1,111 @@
+"""
+The command line: ``kameleoon serve PROJECT.yaml``.
+
+Exit codes: 0 after a clean stop, 2 when something that was given cannot be used; one line on standard error then says what and where.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+from kameleoon._version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class _UsageError(Exception):
+    """The command line is not understood."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Leaves it to `main` to print errors, in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise _UsageError(f"{self.prog}: {message} (see {self.prog} --help)")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """
+    Run one command.
+
+    Args:
+        argv: Arguments without the program's name; by default those of the process.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        SystemExit: After ``--help`` and ``--version``, with code 0.
+    """
+    try:
+        arguments = _parser().parse_args(argv)
+        return _serve(arguments)
+    except _UsageError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - a command line speaks on standard error
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="kameleoon", description="Feature flags and experiments for Python back ends.")
+    parser.add_argument("--version", action="version", version=f"kameleoon {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    serve = commands.add_parser(
+        "serve", help="run the local server", description="Run the local server for one project."
+    )
+    serve.add_argument("project", metavar="PROJECT.yaml", help="the project file; see docs/local-server.md")
+    serve.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine only)"
+    )
+    serve.add_argument(
+        "--port", type=_port, default=8085, help="port to listen on, 0 for a free one (default: %(default)s)"
+    )
+    serve.add_argument(
+        "--database", metavar="FILE", default=":memory:", help="SQLite file for events (default: in memory)"
+    )
+    serve.add_argument(
+        "--environment", metavar="NAME", help="environment of clients that name none (default: production)"
+    )
+    return parser
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= 65_535):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port, expected 0 to 65535")
+    return int(text)
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    # Only now, so that --help and mistakes in the command line need no server.
+    from kameleoon.server.project_file import ProjectError, read_project  # noqa: PLC0415
+    from kameleoon.server.serve import ServeError, run  # noqa: PLC0415
+
+    def announce(url: str) -> None:
+        print(f"Serving {project.site_code} at {url} (stop with Ctrl+C)", flush=True)  # noqa: T201 - what the user waits for
+
+    try:
+        project = read_project(arguments.project)
+        if arguments.environment is not None and arguments.environment not in project.environments:
+            known = ", ".join(project.environments)
+            raise _UsageError(
+                f"kameleoon serve: --environment: {arguments.project} has no {arguments.environment!r}; it has {known}"
+            )
+        run(
+            project,
+            host=arguments.host,
+            port=arguments.port,
+            database=arguments.database,
+            environment=arguments.environment,
+            announce=announce,
+        )
+    except (ProjectError, ServeError) as error:
+        for line in str(error).splitlines():
+            print(f"kameleoon serve: {line}", file=sys.stderr)  # noqa: T201 - a command line speaks on standard error
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

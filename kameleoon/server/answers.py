@@ -1,0 +1,93 @@
+"""Answers that several services of the local server give alike. Source: data-api.md, section 5, for the form of errors."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from kameleoon.server.service import Service
+
+
+def json_answer(
+    data: Any, status: int = 200, *, pretty: bool = False, headers: dict[str, str] | None = None
+) -> web.Response:
+    """JSON, indented when *pretty*; NaN and infinity are refused because JSON has none."""
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, indent=2 if pretty else None)
+    return web.Response(text=text, status=status, content_type="application/json", headers=headers)
+
+
+def error_answer(status: int, slug: str, message: str, headers: dict[str, str] | None = None) -> web.Response:
+    """An error a program can tell by *slug* and a person by *message*."""
+    return json_answer({"error": slug, "message": message}, status, headers=headers)
+
+
+def refusal(status: int, slug: str, message: str) -> web.HTTPException:
+    """The same to be raised; `errors_as_json` turns it into the answer."""
+    error = _BY_STATUS[status]()
+    error.text = json.dumps({"error": slug, "message": message}, ensure_ascii=False)
+    error.content_type = "application/json"
+    return error
+
+
+_BY_STATUS: dict[int, Callable[[], web.HTTPException]] = {
+    400: web.HTTPBadRequest,
+    401: web.HTTPUnauthorized,
+    404: web.HTTPNotFound,
+}
+
+
+@web.middleware
+async def errors_as_json(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Give every error a JSON body, also those that come from routing."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        if error.content_type == "application/json":
+            return web.Response(text=error.text, status=error.status, content_type="application/json")
+        slug = error.reason.lower().replace(" ", "_")
+        allow = error.headers.get("Allow")
+        headers = {"Allow": allow} if allow else None
+        return error_answer(error.status, slug, f"{request.method} {request.path}: {error.reason}", headers)
+
+
+def site_code_of(request: web.Request) -> str:
+    """
+    The query's ``siteCode``.
+
+    Raises:
+        web.HTTPBadRequest: There is none, or it is longer than 64 characters.
+    """
+    site_code = request.query.get("siteCode", "")
+    if not site_code or len(site_code) > 64:
+        raise refusal(400, "site_code_missing", "the query needs siteCode=…, at most 64 characters")
+    return site_code
+
+
+def is_true(request: web.Request, name: str) -> bool:
+    """Whether a query parameter, its name in any case, is ``true``."""
+    return any(key.lower() == name.lower() and value.lower() == "true" for key, value in request.query.items())
+
+
+def check_token(request: web.Request, service: Service) -> None:
+    """
+    A token is not needed, but a bad one is refused.
+
+    Raises:
+        web.HTTPUnauthorized: The token is malformed, expired or of another server.
+
+    Source:
+        data-api.md, section 3.
+    """
+    header = request.headers.get("Authorization")
+    if header is None:
+        return
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != "bearer" or not service.tokens.is_good(token.strip(), service.now_s()):
+        raise refusal(401, "invalid_token", "the access token is malformed, expired or of another server")

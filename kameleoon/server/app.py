@@ -1,0 +1,37 @@
+"""The local server's application: which path is answered by which service."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from kameleoon.server.answers import errors_as_json
+from kameleoon.server.http_configuration import configuration, configuration_before_v3
+from kameleoon.server.http_data import MAX_BODY_BYTES, give_map, give_visitor, take_events
+from kameleoon.server.http_results import give_health, give_page, give_results
+from kameleoon.server.http_tokens import give_token
+from kameleoon.server.service import SERVICE, Service
+
+
+def build_app(service: Service) -> web.Application:
+    """
+    The application over *service*, which stays the caller's to close.
+
+    All hosts of the real service are played on one port; their paths do not overlap. The configuration path of SDKs up to 3.4.0 is one
+    word, so it comes last.
+    """
+    app = web.Application(middlewares=[errors_as_json], client_max_size=MAX_BODY_BYTES)
+    app[SERVICE] = service
+    app.add_routes(
+        [
+            web.get("/", give_page),
+            web.get("/health", give_health),
+            web.get("/results", give_results),
+            web.post("/oauth/token", give_token),
+            web.post("/visit/events", take_events),
+            web.get("/visit/visitor", give_visitor),
+            web.get("/map/map", give_map),
+            web.get("/v3/{site_code}", configuration),
+            web.get("/{site_code}", configuration_before_v3),
+        ]
+    )
+    return app

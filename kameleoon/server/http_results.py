@@ -1,0 +1,42 @@
+"""What people and their scripts look at: results, health and the page."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from aiohttp import web
+
+from kameleoon.server.answers import is_true, json_answer
+from kameleoon.server.page import CONTENT_SECURITY_POLICY, render_page
+from kameleoon.server.service import SERVICE
+
+
+async def give_results(request: web.Request) -> web.Response:
+    """``GET /results``: results of the project, from events of ``siteCode`` if that is given."""
+    service = request.app[SERVICE]
+    site_code = request.query.get("siteCode")
+    results = await service.with_storage(lambda: service.results(site_code))
+    return json_answer(results.as_json(), pretty=is_true(request, "prettyPrint"))
+
+
+async def give_health(request: web.Request) -> web.Response:
+    """``GET /health``: that the server runs, what arrived, and why the last lines were refused that were."""
+    service = request.app[SERVICE]
+    counters = await service.with_storage(service.storage.counters)
+    refused = [asdict(line) for line in service.refusals]
+    site_code = service.published.project.site_code
+    return json_answer({"status": "ok", "siteCode": site_code, "counters": counters, "lastRefused": refused})
+
+
+async def give_page(request: web.Request) -> web.Response:
+    """``GET /``: flags and results for people."""
+    service = request.app[SERVICE]
+    project = service.published.project
+    results, counters = await service.with_storage(lambda: (service.results(), service.storage.counters()))
+    headers = {
+        "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "no-referrer",
+        "Cache-Control": "no-store",
+    }
+    return web.Response(text=render_page(project, results, counters), content_type="text/html", headers=headers)

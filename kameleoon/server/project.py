@@ -1,0 +1,398 @@
+"""
+A project as a person thinks of it: flags, their rules, who they are for, and the goals they are measured by.
+
+The model knows neither how a project is written down (`project_file.py`) nor what the service sends to SDKs
+(`configuration.py`), so that both a file and an API may build one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import Enum
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+DEFAULT_ENVIRONMENT = "production"
+"""Environment of a request that names none. Source: automation-api.md, section 10."""
+
+_SHARE_TOLERANCE = 1e-9
+
+
+class RuleType(Enum):
+    """How a rule chooses: drawn between variations and measured, or one variation handed out."""
+
+    EXPERIMENT = "experiment"
+    DELIVERY = "deliver"
+
+
+class VariableType(Enum):
+    """Types of a flag's variables. Source: evaluation.md, section 1.6."""
+
+    BOOLEAN = "BOOLEAN"
+    NUMBER = "NUMBER"
+    STRING = "STRING"
+    JSON = "JSON"
+    CSS = "CSS"
+    JS = "JS"
+
+
+class Joined(Enum):
+    """How the members of a segment or of a group are combined."""
+
+    ALL = "all"
+    ANY = "any"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """
+    One condition on a visitor, in the service's own vocabulary.
+
+    Attributes:
+        targeting_type: The service's name of the condition, such as ``DEVICE_TYPE``.
+        fields: The condition's own fields, as the service's JSON has them; references are ids.
+        include: False negates the condition.
+
+    Source:
+        evaluation.md, sections 4.3 and 4.4.
+    """
+
+    targeting_type: str
+    fields: Mapping[str, Any]
+    include: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """
+    Conditions combined in one way.
+
+    Raises:
+        ValueError: There is no condition: the service takes an empty group for one that always matches.
+    """
+
+    joined: Joined
+    conditions: tuple[Condition, ...]
+
+    def __post_init__(self) -> None:
+        if not self.conditions:
+            raise ValueError("a group needs at least one condition")
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """
+    Visitors told apart by conditions.
+
+    Attributes:
+        key: What people call it.
+        id: What rules refer to.
+        joined: How the groups are combined.
+        groups: One or more.
+        audience_tracking: Whether SDKs report who is in it (`evaluate_audiences`).
+    """
+
+    key: str
+    id: int
+    joined: Joined
+    groups: tuple[Group, ...]
+    name: str = ""
+    audience_tracking: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.groups:
+            raise ValueError(f"segment {self.key!r} needs at least one condition")
+
+
+@dataclass(frozen=True, slots=True)
+class CustomDatum:
+    """
+    One entry of the custom data catalogue.
+
+    Attributes:
+        index: Position used by `CustomData(index, …)`, 0 or more.
+        scope: ``VISITOR``, ``VISIT`` or ``PAGE``.
+        local_only: Usable for targeting, never sent.
+        mapping_identifier: Its value links an anonymous visitor to a known one.
+
+    Source:
+        evaluation.md, section 1.3.
+    """
+
+    name: str
+    index: int
+    id: int
+    scope: str = "VISIT"
+    local_only: bool = False
+    mapping_identifier: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What a conversion is counted for. Attributes: `id` is what applications pass to `track_conversion`."""
+
+    key: str
+    id: int
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """
+    A variable's value in one variation.
+
+    Attributes:
+        value: Python value; for `VariableType.JSON` the structure itself, not its text.
+    """
+
+    key: str
+    type: VariableType
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Variation:
+    """One form of a flag. Attributes: `variables` is `{variable key: variable}` in the author's order."""
+
+    key: str
+    name: str = ""
+    variables: Mapping[str, Variable] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """
+    A variation's part of a rule.
+
+    Attributes:
+        variation_id: The service's id of the variation within this rule; tracking lines carry it.
+        share: Part of the exposed visitors, 0 to 1.
+    """
+
+    variation_key: str
+    variation_id: int
+    share: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share <= 1:
+            raise ValueError(f"the share of {self.variation_key!r} is {self.share}, expected 0 to 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """
+    One rule of a flag, tried in the flag's order.
+
+    Attributes:
+        key: Unique within the flag.
+        id: Decides, with the visitor code, who is exposed.
+        experiment_id: Decides, with the visitor code, the variation; tracking lines carry it.
+        segment_key: Who the rule is for; None is everybody.
+        exposition: Part of those visitors who are exposed, 0 to 1.
+        shares: In drawing order, which is part of the bucketing; they sum to 1.
+        respool_time: Changed to draw all visitors anew.
+
+    Raises:
+        ValueError: Shares do not sum to 1, or a delivery has not exactly one variation.
+
+    Source:
+        evaluation.md, section 1.5; automation-api.md, section 10.
+    """
+
+    key: str
+    type: RuleType
+    id: int
+    experiment_id: int
+    shares: tuple[Share, ...]
+    segment_key: str | None = None
+    exposition: float = 1.0
+    respool_time: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.exposition <= 1:
+            raise ValueError(f"the exposition of rule {self.key!r} is {self.exposition}, expected 0 to 1")
+        if self.type is RuleType.DELIVERY and len(self.shares) != 1:
+            raise ValueError(f"rule {self.key!r} delivers {len(self.shares)} variations, expected one")
+        total = math.fsum(share.share for share in self.shares)
+        if abs(total - 1) > _SHARE_TOLERANCE:
+            raise ValueError(f"the shares of rule {self.key!r} sum to {total}, expected 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """
+    A feature flag.
+
+    Attributes:
+        default_variation: Key of the variation for whoever no rule exposes.
+        enabled_in: Environments in which the flag is on.
+        exclusive_group: Among flags of one group a visitor gets at most one.
+        bucket_by: Name of the custom data that replaces the visitor code when drawing.
+
+    Raises:
+        ValueError: A rule or the default names a variation that the flag has not, or keys repeat.
+    """
+
+    key: str
+    id: int
+    default_variation: str
+    variations: tuple[Variation, ...]
+    rules: tuple[Rule, ...] = ()
+    enabled_in: frozenset[str] = frozenset()
+    name: str = ""
+    exclusive_group: str | None = None
+    bucket_by: str | None = None
+
+    def __post_init__(self) -> None:
+        keys = {variation.key for variation in self.variations}
+        used = {self.default_variation} | {share.variation_key for rule in self.rules for share in rule.shares}
+        if unknown := sorted(used - keys):
+            raise ValueError(f"flag {self.key!r} has no variation {', '.join(map(repr, unknown))}")
+        for kind, names in (
+            ("variation", [variation.key for variation in self.variations]),
+            ("rule", [rule.key for rule in self.rules]),
+        ):
+            if repeated := _repeated(names):
+                raise ValueError(f"flag {self.key!r} has two {kind}s {repeated!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Holdout:
+    """
+    Visitors kept out of every experiment, to measure all of them together.
+
+    Attributes:
+        exposition: Part of all visitors, 0 to 1.
+
+    Source:
+        evaluation.md, section 1.7.
+    """
+
+    exposition: float
+    experiment_id: int
+    held_variation_id: int
+    free_variation_id: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.exposition <= 1:
+            raise ValueError(f"the holdout is {self.exposition}, expected 0 to 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """
+    Whether visitors must agree first.
+
+    Attributes:
+        required: Experiments of visitors who refused are blocked.
+        refusal_blocks_all: A refusal blocks delivery rules too.
+
+    Source:
+        evaluation.md, section 1.2.
+    """
+
+    required: bool = False
+    refusal_blocks_all: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """
+    All of one project.
+
+    Attributes:
+        site_code: What clients name the project by.
+        environments: At least one; the first is the default when none is called ``production``.
+
+    Raises:
+        ValueError: There is no environment, a flag or segment key repeats, an id is used twice, or a rule names a
+            segment that does not exist.
+    """
+
+    site_code: str
+    environments: tuple[str, ...] = (DEFAULT_ENVIRONMENT,)
+    name: str = ""
+    custom_data: tuple[CustomDatum, ...] = ()
+    goals: tuple[Goal, ...] = ()
+    segments: tuple[Segment, ...] = ()
+    flags: tuple[Flag, ...] = ()
+    holdout: Holdout | None = None
+    consent: Consent = Consent()
+    real_time_update: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.environments:
+            raise ValueError("a project needs at least one environment")
+        for kind, names in (
+            ("flag", [flag.key for flag in self.flags]),
+            ("segment", [segment.key for segment in self.segments]),
+            ("goal", [goal.key for goal in self.goals]),
+            ("custom data", [datum.name for datum in self.custom_data]),
+            ("id", [f"{number} among {space}" for space, _, number in self.numbered()]),
+        ):
+            if repeated := _repeated(names):
+                raise ValueError(f"the project has {kind} {repeated!r} twice")
+        segments = {segment.key for segment in self.segments}
+        for flag in self.flags:
+            for rule in flag.rules:
+                if rule.segment_key is not None and rule.segment_key not in segments:
+                    raise ValueError(f"rule {rule.key!r} of flag {flag.key!r} is for no segment {rule.segment_key!r}")
+
+    @property
+    def default_environment(self) -> str:
+        """Environment of a request that names none: ``production`` when there is one, else the first."""
+        return DEFAULT_ENVIRONMENT if DEFAULT_ENVIRONMENT in self.environments else self.environments[0]
+
+    def numbered(self) -> Iterator[tuple[str, str, int]]:
+        """
+        Every id of the project with what it stands for.
+
+        Yields:
+            ``(space, description, id)``. No id may be given twice within a space; flags, rules, experiments and
+            variations share one, because SDKs index them together.
+
+        Source:
+            automation-api.md, section 10.
+        """
+        for datum in self.custom_data:
+            yield "custom data", f"custom data {datum.name}", datum.id
+        for goal in self.goals:
+            yield "goals", f"goal {goal.key}", goal.id
+        for segment in self.segments:
+            yield "segments", f"segment {segment.key}", segment.id
+        if self.holdout is not None:
+            yield "flags", "the holdout's experiment", self.holdout.experiment_id
+            yield "flags", "the holdout's held variation", self.holdout.held_variation_id
+            yield "flags", "the holdout's free variation", self.holdout.free_variation_id
+        for flag in self.flags:
+            yield "flags", f"flag {flag.key}", flag.id
+            for rule in flag.rules:
+                yield "flags", f"rule {flag.key}/{rule.key}", rule.id
+                yield "flags", f"experiment of {flag.key}/{rule.key}", rule.experiment_id
+                for share in rule.shares:
+                    yield "flags", f"variation {flag.key}/{rule.key}/{share.variation_key}", share.variation_id
+
+
+def derive_id(*names: str) -> int:
+    """
+    Id for something that its author gave none: a hash of its names, so that it is the same in every run and does not move
+    when something else is added or renamed.
+
+    Args:
+        names: What the thing is and what it is called, from the outside in.
+
+    Returns:
+        1 to 2**31 - 1.
+    """
+    digest = hashlib.sha256("\x1f".join(names).encode()).digest()
+    return int.from_bytes(digest[:4], "big") % (2**31 - 1) + 1
+
+
+def _repeated(names: list[str]) -> str | None:
+    return next((name for name, count in Counter(names).items() if count > 1), None)

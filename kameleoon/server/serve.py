@@ -1,0 +1,240 @@
+"""
+Runs the local server: `run` blocks until it is told to stop, `LocalServer` runs beside the code of a test or a demo.
+
+The server listens on the loopback interface unless told otherwise: it has no accounts, so whoever reaches it may read and write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import signal
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from aiohttp import web
+
+from kameleoon.server.app import build_app
+from kameleoon.server.project_file import read_project
+from kameleoon.server.service import Service
+from kameleoon.server.storage import MEMORY, Storage, StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
+
+    from kameleoon.server.project import Project
+    from kameleoon.server.results import Results
+    from kameleoon.server.storage import StoredEvent
+
+LOOPBACK = "127.0.0.1"
+DEFAULT_PORT = 8085
+
+_GRACE_S = 2.0
+
+
+class ServeError(Exception):
+    """The server cannot start; ``str()`` says in one line what and where."""
+
+
+def run(
+    project: Project,
+    *,
+    host: str = LOOPBACK,
+    port: int = DEFAULT_PORT,
+    database: str | Path = MEMORY,
+    environment: str | None = None,
+    announce: Callable[[str], None] = lambda _url: None,
+) -> None:
+    """
+    Serve until SIGINT or SIGTERM; requests under way are finished first, for at most two seconds.
+
+    Args:
+        project: What is served.
+        host: Address to listen on.
+        port: 0 takes a free one.
+        database: A file, or `MEMORY`.
+        environment: What a request that names none gets; by default ``production`` or else the project's first.
+        announce: Called with the server's URL once it takes requests.
+
+    Raises:
+        ServeError: The port is taken, the host is none of this machine's, or the database cannot be used.
+        ValueError: The project has no such environment.
+    """
+    with _opened(project, database, environment) as service:
+        asyncio.run(_run_until_signal(service, host, port, announce))
+
+
+async def _run_until_signal(service: Service, host: str, port: int, announce: Callable[[str], None]) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    runner, url = await _start(service, host, port)
+    try:
+        announce(url)
+        await stop.wait()
+    finally:
+        await runner.cleanup()
+
+
+class LocalServer:
+    """
+    A server in a thread of its own.
+
+        with LocalServer("demo-project.yaml") as server:
+            client = make_client(base_url=server.url)
+
+    Args:
+        project: A project, or the path of its file.
+        database: A file, or `MEMORY`.
+        port: 0 takes a free one.
+
+    Attributes:
+        url: ``http://127.0.0.1:<port>``, without a slash at the end.
+
+    Raises:
+        ProjectError: The file cannot be read (when built).
+        ServeError: As with `run` (when entered).
+    """
+
+    def __init__(
+        self,
+        project: Project | str | Path,
+        *,
+        database: str | Path = MEMORY,
+        host: str = LOOPBACK,
+        port: int = 0,
+        environment: str | None = None,
+    ) -> None:
+        self._project = read_project(project) if isinstance(project, str | Path) else project
+        self._database = database
+        self._host = host
+        self._port = port
+        self._environment = environment
+        self._service: Service | None = None
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._started = threading.Event()
+        self._failure: BaseException | None = None
+        self.url = ""
+
+    def __enter__(self) -> Self:
+        """Start; the server takes requests when this returns."""
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Stop."""
+        self.stop()
+
+    def start(self) -> None:
+        """
+        Start serving.
+
+        Raises:
+            ServeError: As with `run`.
+            RuntimeError: It was started before; a server is started once.
+        """
+        if self._thread is not None:
+            raise RuntimeError("a server is started once; make another one")
+        self._thread = threading.Thread(target=self._serve, name="kameleoon-local-server", daemon=True)
+        self._thread.start()
+        self._started.wait()
+        if self._failure is not None:
+            self._thread.join()
+            raise self._failure
+
+    def stop(self) -> None:
+        """Stop serving and close the database; a server that does not run is left alone."""
+        if self._thread is None or self._loop is None or self._stop is None or not self._thread.is_alive():
+            return
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+
+    @property
+    def project(self) -> Project:
+        """The published project."""
+        return self._running().published.project
+
+    def publish(self, project: Project) -> None:
+        """Replace the project; the next request for the configuration gets it."""
+        self._running().publish(project)
+
+    def results(self, site_code: str | None = None) -> Results:
+        """Results so far; see `Service.results`."""
+        return self._running().results(site_code)
+
+    def counters(self) -> dict[str, int]:
+        """What has arrived; see `Storage.counters`."""
+        return self._running().storage.counters()
+
+    def events(self, site_code: str | None = None) -> list[StoredEvent]:
+        """Stored events in the order of arrival, of the project's site code or another."""
+        service = self._running()
+        return service.storage.events(site_code or service.published.project.site_code)
+
+    def _running(self) -> Service:
+        if self._service is None:
+            raise RuntimeError("the server is not running")
+        return self._service
+
+    def _serve(self) -> None:
+        try:
+            with _opened(self._project, self._database, self._environment) as self._service:
+                asyncio.run(self._serve_until_stopped())
+        except BaseException as error:  # raised again in the thread that started the server
+            self._failure = error
+        finally:
+            self._service = None
+            self._started.set()
+
+    async def _serve_until_stopped(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        assert self._service is not None, "opened by the caller"
+        runner, self.url = await _start(self._service, self._host, self._port)
+        self._started.set()
+        try:
+            await self._stop.wait()
+        finally:
+            await runner.cleanup()
+
+
+@contextmanager
+def _opened(project: Project, database: str | Path, environment: str | None) -> Iterator[Service]:
+    try:
+        storage = Storage(database)
+    except StorageError as error:
+        raise ServeError(str(error)) from error
+    try:
+        service = Service(project, storage, environment=environment)
+    except ValueError:
+        storage.close()
+        raise
+    try:
+        yield service
+    finally:
+        service.close()
+
+
+async def _start(service: Service, host: str, port: int) -> tuple[web.AppRunner, str]:
+    """Listen; gives the runner, to be cleaned up, and the URL."""
+    runner = web.AppRunner(build_app(service), access_log=None, shutdown_timeout=_GRACE_S)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as error:
+        await runner.cleanup()
+        if error.errno == errno.EADDRINUSE:
+            raise ServeError(
+                f"{host}:{port}: the port is in use; choose another with --port, or 0 for a free one"
+            ) from error
+        raise ServeError(f"{host}:{port}: cannot listen: {error.strerror or error}") from error
+    bound = runner.addresses[0]
+    shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
+    return runner, f"http://{shown}:{bound[1]}"
