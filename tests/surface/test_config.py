@@ -452,8 +452,8 @@ class TestFile:
 
     def test_boolean_is_a_number_as_recorded(self, tmp_path):
         """A boolean shows as the number it equals, and is refused when a client is made."""
-        config = read(tmp_path, "refresh_interval_minute: true\n")
-        assert config.refresh_interval_second == 60
+        config = read(tmp_path, "refresh_interval_minute: true\nsession_duration_minute: true\n")
+        assert (config.refresh_interval_second, config.session_duration_second) == (60, 60)
         with pytest.raises(ConfigException, match="refresh_interval_minute is True"):
             config.freeze()
 
