@@ -1,0 +1,417 @@
+"""
+The service's configuration JSON to the model.
+
+The root is indexed at once; flags and segments are read when they are asked for, so that a large configuration answers soon. What
+cannot be read is left out and told by a `Problem`; nothing here raises for anything inside the root object.
+
+Source:
+    The configuration keys, defaults and edge cases of the service's SDK configuration, version 3.22.2 and 3.4.0; recorded
+    cases in ``tests/vectors/edge_cases.json``.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from kameleoon._datafile.model import (
+    Catalogue,
+    Condition,
+    CustomDataEntry,
+    Flag,
+    Group,
+    Holdout,
+    Problem,
+    Rule,
+    RuleType,
+    Segment,
+    Settings,
+    Share,
+    Tree,
+    Variable,
+    Variation,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterator, Mapping
+
+_RAW_TYPES = frozenset({"BOOLEAN", "NUMBER", "STRING", "CSS", "JS"})
+_RULE_TYPES = {"EXPERIMENTATION": RuleType.EXPERIMENTATION, "TARGETED_DELIVERY": RuleType.TARGETED_DELIVERY}
+
+
+class DataFile:
+    """
+    One configuration of one site and environment.
+
+    Args:
+        root: The decoded JSON object. It is kept and read later, so it must not be changed by anybody.
+
+    Attributes:
+        settings: The ``configuration`` object.
+        catalogue: The custom data known.
+        holdout: The site-wide holdout, if any.
+        date_modified: Time of the last change, in milliseconds since 1970; 0 when unknown.
+        problems: What of the root itself could not be read.
+        flag_keys: Keys of all flags in their order, each once.
+        segment_ids: Ids of all segments in their order, each once.
+    """
+
+    __slots__ = (
+        "_embedded",
+        "_flags",
+        "_segments",
+        "catalogue",
+        "date_modified",
+        "flag_keys",
+        "holdout",
+        "problems",
+        "segment_ids",
+        "settings",
+    )
+
+    def __init__(self, root: Mapping[str, Any]) -> None:
+        problems: list[Problem] = []
+        self.settings = _read_settings(root.get("configuration"), problems)
+        self.catalogue = _read_catalogue(root.get("customData"), problems)
+        self.holdout = _read_holdout(root, problems)
+        self.date_modified = _read_date(root.get("dateModified", 0), problems)
+        self._flags = _index(root, "featureFlags", "featureKey", "", problems)
+        self._segments = _index(root, "segments", "id", -1, problems)
+        self._embedded: Mapping[Hashable, Mapping[str, Any]] | None = None
+        self.flag_keys = tuple(self._flags)
+        self.segment_ids = tuple(self._segments)
+        self.problems = tuple(problems)
+
+    def raw_flags(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Each flag's key with its JSON object, for indices over all flags that must not read all of them."""
+        return iter(self._flags.items())  # type: ignore[arg-type]  # keys are texts in all but broken files
+
+    def flag(self, key: str) -> Flag | None:
+        """The flag *key*, or ``None`` when there is none."""
+        raw = self._flags.get(key)
+        return None if raw is None else _FlagReader(self, key).read(raw)
+
+    def segment(self, segment_id: Hashable) -> Segment | None:
+        """The segment *segment_id* of the root or, in the older configuration shape, embedded in a rule."""
+        raw = self._segments.get(segment_id)
+        if raw is None:
+            raw = self._embedded_segments().get(segment_id)
+        return None if raw is None else read_segment(raw, f"segments[{segment_id}]")
+
+    def segments(self) -> dict[Hashable, Segment]:
+        """All segments by id, those embedded in rules too."""
+        found = ((key, self.segment(key)) for key in {**self._embedded_segments(), **self._segments})
+        return {key: segment for key, segment in found if segment is not None}
+
+    def _embedded_segments(self) -> Mapping[Hashable, Mapping[str, Any]]:
+        if self._embedded is None:
+            embedded: dict[Hashable, Mapping[str, Any]] = {}
+            for _, flag in self.raw_flags():
+                for rule in _objects(flag.get("rules")):
+                    segment = rule.get("segment")
+                    if isinstance(segment, dict) and _is_hashable(segment.get("id")):
+                        embedded[segment.get("id")] = segment
+            self._embedded = embedded
+        return self._embedded
+
+
+def _is_hashable(value: object) -> bool:
+    return not isinstance(value, (dict, list))
+
+
+def _objects(value: object) -> Iterator[dict[str, Any]]:
+    if isinstance(value, list):
+        yield from (item for item in value if isinstance(item, dict))
+
+
+def _index(
+    root: Mapping[str, Any], member: str, key_field: str, default: Hashable, problems: list[Problem]
+) -> dict[Hashable, Mapping[str, Any]]:
+    """``{key: JSON object}``; of duplicates the last wins and keeps the first one's place."""
+    index: dict[Hashable, Mapping[str, Any]] = {}
+    items = root.get(member)
+    if items is None:
+        return index
+    if not isinstance(items, list):
+        problems.append(Problem(member, f"expected a list, found {_kind(items)}"))
+        return index
+    for position, item in enumerate(items):
+        if not isinstance(item, dict):
+            problems.append(Problem(f"{member}[{position}]", f"expected an object, found {_kind(item)}"))
+            continue
+        key = item.get(key_field, default)
+        if _is_hashable(key):
+            index[key] = item
+        else:
+            problems.append(Problem(f"{member}[{position}].{key_field}", f"cannot be {_kind(key)}"))
+    return index
+
+
+def _kind(value: object) -> str:
+    """The JSON name of a value's type, with its article."""
+    if value is None:
+        return "null"
+    names = {dict: "an object", list: "a list", str: "a text", bool: "a boolean", int: "a number", float: "a number"}
+    return names.get(type(value), f"a {type(value).__name__}")
+
+
+def _read_settings(raw: object, problems: list[Problem]) -> Settings:
+    if raw is None:
+        return Settings()
+    if not isinstance(raw, dict):
+        problems.append(Problem("configuration", f"expected an object, found {_kind(raw)}"))
+        return Settings()
+    domain = raw.get("dataApiDomain")
+    return Settings(
+        real_time=bool(raw.get("realTimeUpdate")),
+        consent_required=raw.get("consentType") == "REQUIRED",
+        consent_full_block=raw.get("consentOptOutBehavior") == "FULLY_BLOCK",
+        data_api_domain=domain if isinstance(domain, str) and domain else None,
+    )
+
+
+def _read_catalogue(raw: object, problems: list[Problem]) -> Catalogue:
+    by_index: dict[int, CustomDataEntry] = {}
+    index_by_name: dict[str, int] = {}
+    index_by_id: dict[int, int] = {}
+    mapping_index: int | None = None
+    if raw is not None and not isinstance(raw, list):
+        problems.append(Problem("customData", f"expected a list, found {_kind(raw)}"))
+    for position, item in enumerate(_objects(raw)):
+        if item.get("index") is None:
+            continue
+        try:
+            index = int(item["index"])
+        except (TypeError, ValueError, OverflowError):
+            problems.append(Problem(f"customData[{position}].index", "expected a whole number"))
+            continue
+        entry_id, name = item.get("id"), item.get("name")
+        entry = CustomDataEntry(
+            index=index,
+            id=entry_id if isinstance(entry_id, int) else None,
+            name=name if isinstance(name, str) else None,
+            local_only=bool(item.get("localOnly")),
+            visitor_scope=item.get("scope") == "VISITOR",
+            is_mapping=bool(item.get("isMappingIdentifier")),
+        )
+        by_index[index] = entry
+        if entry.id is not None:
+            index_by_id[entry.id] = index
+        if entry.name is not None:
+            index_by_name[entry.name] = index
+        if entry.is_mapping:
+            if mapping_index is not None and mapping_index != index:
+                problems.append(Problem(f"customData[{position}]", "a second mapping identifier; the last one is used"))
+            mapping_index = index
+    return Catalogue(by_index, index_by_name, index_by_id, mapping_index)
+
+
+def _read_holdout(root: Mapping[str, Any], problems: list[Problem]) -> Holdout | None:
+    if "holdout" not in root:
+        return None
+    raw = root["holdout"]
+    if not isinstance(raw, dict):
+        problems.append(Problem("holdout", f"expected an object, found {_kind(raw)}"))
+        return None
+    experiment_id = raw.get("experimentId", 0)
+    shares = _read_shares(raw, "holdout", problems)
+    if not _is_hashable(experiment_id):
+        problems.append(Problem("holdout.experimentId", f"cannot be {_kind(experiment_id)}"))
+        return None
+    return Holdout(experiment_id, shares)
+
+
+def _read_date(raw: object, problems: list[Problem]) -> int:
+    try:
+        return int(raw)  # type: ignore[call-overload, no-any-return]  # whatever cannot be converted is told below
+    except (TypeError, ValueError, OverflowError):
+        problems.append(Problem("dateModified", f"expected milliseconds since 1970, found {_kind(raw)}"))
+        return 0
+
+
+def _read_shares(owner: Mapping[str, Any], place: str, problems: list[Problem]) -> tuple[Share, ...]:
+    raw = owner.get("variationByExposition", ())
+    if not isinstance(raw, (list, tuple)):
+        problems.append(Problem(f"{place}.variationByExposition", f"expected a list, found {_kind(raw)}"))
+        return ()
+    shares = []
+    for position, item in enumerate(raw):
+        if not isinstance(item, dict):
+            here = f"{place}.variationByExposition[{position}]"
+            problems.append(Problem(here, f"expected an object, found {_kind(item)}"))
+            continue
+        exposition = item.get("exposition", 0.0)
+        variation_id = item.get("variationId")
+        if not isinstance(exposition, (int, float)) or not _is_hashable(variation_id):
+            here = f"{place}.variationByExposition[{position}]"
+            problems.append(Problem(here, "expected a number as exposition and a number as variationId"))
+            continue
+        shares.append(Share(item.get("variationKey", ""), variation_id, exposition))
+    return tuple(shares)
+
+
+class _FlagReader:
+    """Reads one flag, collecting what is wrong with it."""
+
+    __slots__ = ("_file", "_place", "_problems")
+
+    def __init__(self, file: DataFile, key: str) -> None:
+        self._file = file
+        self._place = f"featureFlags[{key}]"
+        self._problems: list[Problem] = []
+
+    def read(self, raw: Mapping[str, Any]) -> Flag:
+        group = raw.get("mutuallyExclusiveGroup")
+        bucketing_id = raw.get("bucketingCustomDataId")
+        variations = tuple(
+            self._variation(item, f"{self._place}.variations[{position}]")
+            for position, item in self._list(raw, "variations")
+        )
+        rules = (self._rule(item, f"{self._place}.rules[{place}]") for place, item in self._list(raw, "rules"))
+        return Flag(
+            id=raw.get("id", 0),
+            key=raw.get("featureKey", ""),
+            enabled=raw.get("environmentEnabled", False),
+            default_variation_key=raw.get("defaultVariationKey", ""),
+            variations=variations,
+            rules=tuple(rule for rule in rules if rule is not None),
+            group=group if isinstance(group, str) and group else None,
+            bucketing_id=bucketing_id if isinstance(bucketing_id, int) else None,
+            problems=tuple(self._problems),
+        )
+
+    def _problem(self, place: str, reason: str) -> None:
+        self._problems.append(Problem(place, reason))
+
+    def _list(self, raw: Mapping[str, Any], member: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+        items = raw.get(member, [])
+        if not isinstance(items, list):
+            self._problem(f"{self._place}.{member}", f"expected a list, found {_kind(items)}")
+            return
+        for position, item in enumerate(items):
+            if isinstance(item, dict):
+                yield position, item
+            else:
+                self._problem(f"{self._place}.{member}[{position}]", f"expected an object, found {_kind(item)}")
+
+    def _variation(self, raw: Mapping[str, Any], place: str) -> Variation:
+        variables = raw.get("variables")
+        if variables is not None and not isinstance(variables, list):
+            self._problem(f"{place}.variables", f"expected a list, found {_kind(variables)}")
+        return Variation(
+            key=raw.get("key", ""),
+            name=raw.get("name", ""),
+            variables=tuple(self._variable(item, place) for item in _objects(variables)),
+        )
+
+    def _variable(self, raw: Mapping[str, Any], place: str) -> Variable:
+        key, kind, value = raw.get("key", ""), raw.get("type", ""), raw.get("value", False)
+        if isinstance(kind, str) and kind in _RAW_TYPES:
+            return Variable(key, kind, value)
+        if kind == "JSON" and isinstance(value, str):
+            try:
+                return Variable(key, kind, json.loads(value))
+            except (ValueError, RecursionError) as error:
+                self._problem(f"{place}.variables[{key}]", f"not valid JSON: {error}")
+        return Variable(key, kind, None)
+
+    def _rule(self, raw: Mapping[str, Any], place: str) -> Rule | None:
+        exposition = raw.get("exposition", 0.0)
+        experiment_id = raw.get("experimentId", 0)
+        if "id" not in raw:
+            self._problem(place, "has no id")
+            return None
+        if not isinstance(exposition, (int, float)):
+            self._problem(f"{place}.exposition", f"expected a number, found {_kind(exposition)}")
+            return None
+        if not _is_hashable(experiment_id):
+            self._problem(f"{place}.experimentId", f"cannot be {_kind(experiment_id)}")
+            return None
+        rule_type = raw.get("type")
+        respool = raw.get("respoolTime")
+        return Rule(
+            id=raw["id"],
+            type=_RULE_TYPES.get(rule_type, RuleType.UNKNOWN) if isinstance(rule_type, str) else RuleType.UNKNOWN,
+            exposition=exposition,
+            experiment_id=experiment_id,
+            respool=str(respool) if respool else "",
+            segment=self._segment(raw, place),
+            shares=_read_shares(raw, place, self._problems),
+        )
+
+    def _segment(self, raw: Mapping[str, Any], place: str) -> Segment | None:
+        segment_id = raw.get("segmentId")
+        if segment_id and _is_hashable(segment_id):
+            segment = self._file.segment(segment_id)
+        elif isinstance(raw.get("segment"), dict) and raw["segment"]:
+            segment = read_segment(raw["segment"], f"{place}.segment")
+        else:
+            return None
+        if segment is not None and segment.problem is not None:
+            self._problems.append(segment.problem)
+        return segment
+
+
+def read_segment(raw: Mapping[str, Any], place: str) -> Segment:
+    """
+    One segment; a tree that cannot be read makes it match nobody.
+
+    Args:
+        raw: The segment's JSON object.
+        place: Where it stands, for the problem's text.
+    """
+    data = raw.get("conditionsData")
+    segment_id, audience = raw.get("id", -1), bool(raw.get("audienceTracking"))
+    try:
+        return Segment(segment_id, audience, None if data is None else _read_tree(data))
+    except _UnreadableError as error:
+        return Segment(segment_id, audience, None, Problem(f"{place}.conditionsData", str(error)))
+
+
+class _UnreadableError(Exception):
+    """Why a tree cannot be read."""
+
+
+def _read_tree(raw: object) -> Tree:
+    if not isinstance(raw, dict):
+        raise _UnreadableError(f"expected an object, found {_kind(raw)}")
+    if "firstLevel" not in raw:
+        raise _UnreadableError("has no firstLevel")
+    first_level = raw["firstLevel"]
+    if first_level is None:
+        return Tree((), ())
+    if not isinstance(first_level, list):
+        raise _UnreadableError(f"firstLevel: expected a list, found {_kind(first_level)}")
+    groups = tuple(_read_group(group, position) for position, group in enumerate(first_level))
+    operators = raw.get("firstLevelOrOperators")
+    if len(groups) > 1 and not isinstance(operators, list):
+        raise _UnreadableError(f"firstLevelOrOperators: expected a list, found {_kind(operators)}")
+    return Tree(groups, _read_operators(operators))
+
+
+def _read_group(raw: object, position: int) -> Group:
+    if raw is None:
+        return Group((), ())
+    if not isinstance(raw, dict) or "conditions" not in raw:
+        raise _UnreadableError(f"firstLevel[{position}] has no conditions")
+    conditions = raw["conditions"]
+    if not conditions:
+        return Group((), ())
+    if not isinstance(conditions, list):
+        raise _UnreadableError(f"firstLevel[{position}].conditions: expected a list, found {_kind(conditions)}")
+    operators = raw.get("orOperators")
+    if len(conditions) > 1 and (not isinstance(operators, list) or len(operators) < len(conditions) - 1):
+        raise _UnreadableError(f"firstLevel[{position}].orOperators: too few for {len(conditions)} conditions")
+    for place, condition in enumerate(conditions):
+        if not isinstance(condition, dict):
+            raise _UnreadableError(f"firstLevel[{position}].conditions[{place}]: expected an object, found {_kind(condition)}")
+    return Group(tuple(_read_condition(condition) for condition in conditions), _read_operators(operators))
+
+
+def _read_operators(raw: object) -> tuple[bool, ...]:
+    return tuple(bool(operator) for operator in raw) if isinstance(raw, list) else ()
+
+
+def _read_condition(raw: Mapping[str, Any]) -> Condition:
+    kind = raw.get("targetingType")
+    return Condition(kind if isinstance(kind, str) else None, raw.get("isInclude", True) is not False, raw)

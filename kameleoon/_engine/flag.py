@@ -1,0 +1,315 @@
+"""
+One flag, compiled: which variation a visitor gets.
+
+Source:
+    The order of evaluation, holdout, groups, consent, forced and simulated variations and bandit scores as recorded in
+    ``tests/vectors/rules.json``, ``consent.json`` and ``visitor_data.json``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
+
+from kameleoon._datafile.model import RuleType
+from kameleoon._engine.choice import HELD_OUT_KEY, Choice, Refusal, make_choice
+from kameleoon._engine.hashing import ALWAYS, digest, fraction, limit
+from kameleoon.types.reason import Reason
+from kameleoon.types.variable import Variable
+from kameleoon.types.variation import Variation
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kameleoon._datafile.model import Flag, Rule, Share
+    from kameleoon._engine.tree import Test
+    from kameleoon._visitor.record import Forcing, Simulation, VisitorRecord
+
+
+class Table:
+    """
+    Choices by place: the first one whose running sum of shares reaches the visitor's hash.
+
+    Args:
+        shares: Each choice's share, in order. The sums are plain additions from the left.
+        choices: The choice of each share.
+        suffix: What is appended to the code before hashing.
+    """
+
+    __slots__ = ("_certain", "_entries", "suffix")
+
+    def __init__(self, shares: Sequence[float], choices: Sequence[Choice], suffix: str) -> None:
+        self.suffix = suffix
+        total = 0.0
+        entries = []
+        for share, choice in zip(shares, choices, strict=True):
+            total += share
+            entries.append((limit(total), choice))
+        self._entries = tuple(entries)
+        self._certain = entries[0][1] if entries and entries[0][0] is ALWAYS else None
+
+    def choose(self, code: str) -> Choice | None:
+        """The choice for *code*, ``None`` when all shares together stay below its hash."""
+        if self._certain is not None or not self._entries:
+            return self._certain
+        place = digest(code + self.suffix)
+        for bound, choice in self._entries:
+            if place <= bound:
+                return choice
+        return None
+
+
+class CompiledRule:
+    """One rule: whom it is for, whom it exposes, what they get."""
+
+    __slots__ = (
+        "choices",
+        "experiment_id",
+        "exposed",
+        "exposure_suffix",
+        "is_delivery",
+        "is_experimentation",
+        "matches",
+        "model",
+        "table",
+    )
+
+    def __init__(self, model: Rule, choices: Sequence[Choice], matches: Test | None) -> None:
+        self.model = model
+        self.matches = matches
+        self.experiment_id = model.experiment_id
+        self.is_delivery = model.type is RuleType.TARGETED_DELIVERY
+        self.is_experimentation = model.type is RuleType.EXPERIMENTATION
+        self.exposed = limit(model.exposition)
+        self.exposure_suffix = f"{model.id}{model.respool}"
+        self.choices = tuple(choices)
+        self.table = Table(
+            [share.exposition for share in model.shares], choices, f"{model.experiment_id}{model.respool}"
+        )
+
+    def exposes(self, code: str) -> bool:
+        """Whether the rule's exposition takes *code* in."""
+        return self.exposed is ALWAYS or digest(code + self.exposure_suffix) <= self.exposed
+
+    def by_scores(self, code: str, record: VisitorRecord) -> Choice | None:
+        """The choice of the contextual bandit: among the best scored variations of this rule, by hash."""
+        groups = record.scores.get(self.experiment_id) if record.scores and self.experiment_id is not None else None
+        for group in groups or ():
+            candidates = [choice for choice in self.choices if choice.variation_id in group]
+            if candidates:
+                if len(candidates) == 1:
+                    return candidates[0]
+                place = fraction(digest(code + self.table.suffix))
+                return candidates[min(int(place * len(candidates)), len(candidates) - 1)]
+        return None
+
+
+class Surroundings(Protocol):
+    """What of the rest of the configuration decides about a flag."""
+
+    @property
+    def consent_required(self) -> bool:
+        """Whether a visitor's refusal counts."""
+
+    @property
+    def consent_full_block(self) -> bool:
+        """Whether a refusal takes the flag away instead of giving the default."""
+
+    @property
+    def holdout(self) -> Table | None:
+        """The site-wide holdout."""
+
+    def rule_test(self, rule: Rule) -> Test | None:
+        """The test of the rule's segment, ``None`` when the rule is for everybody."""
+
+    def group_place(self, flag: Flag) -> tuple[int, int] | None:
+        """The flag's place in its mutually exclusive group and the group's size, ``None`` without a group."""
+
+    def bucketing_index(self, flag: Flag) -> int | None:
+        """Index of the custom data whose first value is hashed instead of the visitor code."""
+
+
+class CompiledFlag:
+    """
+    A flag ready to decide.
+
+    Args:
+        flag: The model.
+        around: The rest of the configuration.
+    """
+
+    __slots__ = (
+        "_blocked",
+        "_bucketing_index",
+        "_consent_full_block",
+        "_consent_required",
+        "_disabled",
+        "_group",
+        "_holdout",
+        "_variations",
+        "default",
+        "key",
+        "model",
+        "rules",
+    )
+
+    def __init__(self, flag: Flag, around: Surroundings) -> None:
+        self.model = flag
+        self.key = flag.key
+        self._variations: dict[str, tuple[str, str, dict[str, Variable], dict[str, Variable]]] = {}
+        for variation in flag.variations:
+            if variation.key not in self._variations:
+                first: dict[str, Variable] = {}
+                last: dict[str, Variable] = {}
+                for variable in variation.variables:
+                    public = Variable(variable.key, variable.type, variable.value)
+                    first.setdefault(variable.key, public)
+                    last[variable.key] = public
+                self._variations[variation.key] = (variation.key, variation.name, first, last)
+        default_key = flag.default_variation_key
+        self.default = self._choice(default_key, None, None, Reason.DEFAULT)
+        self._disabled = self._choice(default_key, None, None, Reason.DISABLED, refusal=Refusal.ENVIRONMENT)
+        self._blocked = self._choice(default_key, None, None, Reason.DISABLED, refusal=Refusal.CONSENT)
+        self._consent_required = around.consent_required
+        self._consent_full_block = around.consent_full_block
+        self._holdout = around.holdout
+        group = around.group_place(flag)
+        self._group = None if group is None else (flag.group or "", *group)
+        self._bucketing_index = around.bucketing_index(flag)
+        self.rules = tuple(self._compile_rule(rule, around) for rule in flag.rules)
+
+    @property
+    def is_enabled(self) -> bool:
+        """Whether the flag is enabled in the environment."""
+        return bool(self.model.enabled)
+
+    @property
+    def has_web_variables(self) -> bool:
+        """Whether the first variation holds code for the page (JS or CSS)."""
+        variations = self.model.variations
+        return bool(variations) and any(variable.type in ("JS", "CSS") for variable in variations[0].variables)
+
+    def variables_of(self, variation_key: str) -> dict[str, Variable] | None:
+        """``{variable key: variable}`` of a variation, of duplicates the last; ``None`` when there is no such variation."""
+        known = self._variations.get(variation_key)
+        return None if known is None else known[3]
+
+    def _choice(
+        self,
+        key: str,
+        variation_id: int | None,
+        experiment_id: int | None,
+        reason: Reason,
+        rule: Rule | None = None,
+        *,
+        refusal: Refusal | None = None,
+    ) -> Choice:
+        known = self._variations.get(key)
+        if known is None:
+            variation, values = Variation("", variation_id, experiment_id, {}, ""), None
+        else:
+            variation = Variation(known[0], variation_id, experiment_id, known[3], known[1])
+            values = known[2]
+        is_delivery = rule is not None and rule.type is RuleType.TARGETED_DELIVERY
+        return make_choice(variation, values, key, reason, rule, is_delivery=is_delivery, refusal=refusal)
+
+    def _compile_rule(self, rule: Rule, around: Surroundings) -> CompiledRule:
+        reason = Reason.TARGETING_MATCH if rule.type is RuleType.TARGETED_DELIVERY else Reason.SPLIT
+        choices = [
+            self._choice(share.variation_key, share.variation_id, rule.experiment_id, reason, rule)
+            for share in rule.shares
+        ]
+        return CompiledRule(rule, choices, around.rule_test(rule))
+
+    def hash_code(self, record: VisitorRecord | None, code: str) -> str:
+        """The text that stands for the visitor in this flag's hashes."""
+        if record is None:
+            return code
+        if self._bucketing_index:
+            datum = record.custom_data.get(self._bucketing_index)
+            if datum is not None and datum.values:
+                value = datum.values[0]
+                return value if isinstance(value, str) else str(value)
+        return record.mapping_identifier or code
+
+    def decide(self, record: VisitorRecord | None, code: str, now_ms: int) -> tuple[Choice, Choice | None]:
+        """
+        The flag's answer for one visitor. Changes nothing.
+
+        Args:
+            record: What is known of the visitor, ``None`` for an unknown one.
+            code: The visitor code as the caller gave it.
+            now_ms: Now, in milliseconds since 1970.
+
+        Returns:
+            The choice, and the holdout's choice to be remembered, if there is one.
+
+        Raises:
+            UnicodeEncodeError: *code* holds a lone surrogate.
+        """
+        if record is not None and record.simulated is not None:
+            simulation = record.simulated.get(self.key)
+            if simulation is not None:
+                return self._simulated(simulation), None
+        if not self.model.enabled:
+            return self._disabled, None
+        hashed = self.hash_code(record, code)
+        refused = self._consent_required and record is not None and record.consent is False
+        held = None
+        if self._holdout is not None:
+            if refused and self._consent_full_block:
+                return self._blocked, None
+            held = self._holdout.choose(hashed)
+            if held is not None and held.variation_key == HELD_OUT_KEY:
+                return self.default, held
+        if self._group is not None and not self._wins_group(hashed):
+            return self.default, held
+        forced = None if record is None else record.forced
+        for rule in self.rules:
+            forcing = forced.get(rule.experiment_id) if forced and rule.experiment_id is not None else None
+            if forcing is not None and forcing.force_targeting:
+                return self._forced(rule, forcing), held
+            if rule.matches is not None and not rule.matches(record, code, now_ms, rule.experiment_id):
+                continue
+            if forcing is not None:
+                return self._forced(rule, forcing), held
+            if not rule.exposes(hashed):
+                if rule.is_delivery:
+                    return self.default, held
+                continue
+            if refused and rule.is_experimentation:
+                return (self._blocked if self._consent_full_block else self.default), held
+            if record is not None and record.scores is not None:
+                scored = rule.by_scores(hashed, record)
+                if scored is not None:
+                    return scored, held
+            if rule.is_delivery:
+                return (rule.choices[0] if rule.choices else self.default), held
+            choice = rule.table.choose(hashed)
+            if choice is not None:
+                return choice, held
+        return self.default, held
+
+    def _wins_group(self, code: str) -> bool:
+        assert self._group is not None
+        name, place, size = self._group
+        return min(int(fraction(digest(code + name)) * size), size - 1) == place
+
+    def _forced(self, rule: CompiledRule, forcing: Forcing) -> Choice:
+        return self._choice(
+            forcing.variation_key, forcing.variation_id, rule.experiment_id, Reason.TARGETING_MATCH, rule.model
+        )
+
+    def _simulated(self, simulation: Simulation) -> Choice:
+        if simulation.variation_key is None:
+            return self.default
+        choice = self._choice(
+            simulation.variation_key, simulation.variation_id, simulation.experiment_id, Reason.TARGETING_MATCH
+        )
+        return replace(choice, is_stored=False)
+
+
+def holdout_choice(share: Share, experiment_id: int) -> Choice:
+    """What the holdout gives: never an answer of a flag, only something to remember."""
+    variation = Variation(share.variation_key, share.variation_id, experiment_id, {}, "")
+    return make_choice(variation, None, share.variation_key, Reason.SPLIT)

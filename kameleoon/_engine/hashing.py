@@ -1,0 +1,54 @@
+"""
+Where a visitor falls: SHA-256 digests compared with thresholds that were worked out beforehand.
+
+Source:
+    The service takes the digest as a 256-bit number, rounds it to a double and divides by 2**256, then compares with ``<=``.
+    `limit` finds the largest digest that this rounding still lets pass, so that no double need be made for a visitor.
+    Vectors in ``tests/vectors/bucketing_edges.json``.
+"""
+
+from __future__ import annotations
+
+import math
+from hashlib import sha256
+
+ALWAYS = b"\xff" * 33
+"""A limit that every digest passes."""
+
+NEVER = b""
+"""A limit that no digest passes."""
+
+_RANGE = 1 << 256
+
+
+def digest(text: str) -> bytes:
+    """SHA-256 of the UTF-8 of *text*, 32 bytes. A lone surrogate raises `UnicodeEncodeError`."""
+    return sha256(text.encode()).digest()
+
+
+def fraction(value: bytes) -> float:
+    """The place of a digest between 0 and 1, both included, as the service computes it."""
+    return int.from_bytes(value, "big") / _RANGE
+
+
+def limit(share: float) -> bytes:
+    """
+    The largest digest whose fraction is at most *share*, to be compared with ``digest <= limit``.
+
+    Args:
+        share: Any number, also negative, above 1, infinite or not a number.
+
+    Returns:
+        32 bytes, or `ALWAYS` or `NEVER`.
+    """
+    share = float(share) if not isinstance(share, int) or abs(share) <= 2 else math.copysign(2.0, share)
+    if share >= 1.0:
+        return ALWAYS
+    if not share >= 0.0:
+        return NEVER
+    exact = math.ldexp(share, 256)
+    following = math.nextafter(exact, math.inf)
+    # Digests up to the middle between this double and the next round to this one, the middle itself when ties go to it.
+    middle = (int(exact) + int(following)) // 2 if exact >= 1 << 53 else int(exact)
+    largest = middle if middle / _RANGE <= share else middle - 1
+    return largest.to_bytes(32, "big")

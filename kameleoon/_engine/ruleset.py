@@ -1,0 +1,284 @@
+"""
+The compiled configuration: the engine's entry point.
+
+Flags are compiled when they are first asked for, so that a configuration of many thousands answers at once. A ruleset never
+changes its answers; compiling the same flag twice at once does no harm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from kameleoon._datafile.model import Problem
+from kameleoon._datafile.read import DataFile
+from kameleoon._engine.conditions import NO_EXPERIMENT, compile_condition
+from kameleoon._engine.flag import CompiledFlag, Table, holdout_choice
+from kameleoon._engine.segments import usable_references
+from kameleoon._engine.tree import Test, always, join, never
+from kameleoon._engine.view import public_view
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterator, Mapping, Sequence
+
+    from kameleoon._datafile.model import Catalogue, Flag, Rule, Segment, Share
+    from kameleoon._visitor.record import VisitorRecord
+    from kameleoon.types.data_file import DataFile as PublicDataFile
+
+Report = Callable[[Problem], None]
+
+
+class _Flags(dict[str, CompiledFlag]):
+    """Compiled flags by key; a missing one is compiled, an unknown one is a `KeyError`."""
+
+    __slots__ = ("_compile",)
+
+    def __init__(self, compile_flag: Callable[[str], CompiledFlag]) -> None:
+        super().__init__()
+        self._compile = compile_flag
+
+    def __missing__(self, key: str) -> CompiledFlag:
+        flag = self[key] = self._compile(key)
+        return flag
+
+
+class Ruleset:
+    """
+    A configuration ready to decide.
+
+    Args:
+        data_file: The configuration.
+        report: Told of each piece that is out of service, once, when it is found.
+
+    Attributes:
+        flags: ``{flag key: compiled flag}``, filled as flags are asked for; an unknown key raises `KeyError`.
+        problems: What was found out of service so far.
+    """
+
+    __slots__ = (
+        "_audiences",
+        "_by_experiment",
+        "_by_id",
+        "_groups",
+        "_report",
+        "_segments",
+        "_usable",
+        "_variation_keys",
+        "_view",
+        "consent_full_block",
+        "consent_required",
+        "data_file",
+        "flags",
+        "holdout",
+        "problems",
+    )
+
+    def __init__(self, data_file: DataFile, report: Report | None = None) -> None:
+        self.data_file = data_file
+        self.problems: dict[Problem, None] = {}
+        self._report = report
+        settings, holdout = data_file.settings, data_file.holdout
+        self.consent_required = settings.consent_required
+        self.consent_full_block = settings.consent_full_block
+        self.holdout = None
+        if holdout is not None:
+            self.holdout = Table(
+                [share.exposition for share in holdout.shares],
+                [holdout_choice(share, holdout.experiment_id) for share in holdout.shares],
+                str(holdout.experiment_id),
+            )
+        self.flags: Mapping[str, CompiledFlag] = _Flags(self._compile)
+        self._segments: dict[Hashable, Test] = {}
+        self._usable: frozenset[Hashable] | None = None
+        self._groups: dict[str, list[str]] | None = None
+        self._by_id: dict[Hashable, tuple[str, Mapping[str, Any]]] | None = None
+        self._by_experiment: dict[Hashable, str] | None = None
+        self._variation_keys: dict[Hashable, str] | None = None
+        self._audiences: tuple[tuple[int, Test], ...] | None = None
+        self._view: PublicDataFile | None = None
+        for problem in data_file.problems:
+            self._problem(problem)
+
+    # --- what the client asks for -------------------------------------------------------------------------------------
+
+    @property
+    def flag_keys(self) -> Sequence[str]:
+        """Keys of all flags, disabled ones too, in the configuration's order."""
+        return self.data_file.flag_keys
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The custom data known to the configuration."""
+        return self.data_file.catalogue
+
+    def view(self) -> PublicDataFile:
+        """The configuration as applications see it; the same object at every call."""
+        if self._view is None:
+            self._view = public_view(self.data_file.date_modified, (self.flags[key].model for key in self.flag_keys))
+        return self._view
+
+    def of_experiment(self, experiment_id: Hashable) -> tuple[CompiledFlag, Rule] | None:
+        """The flag and rule of an experiment; of several the last."""
+        if self._by_experiment is None:
+            self._by_experiment = {
+                rule.get("experimentId", 0): key for key, rule in self._raw_rules() if _hashable(rule.get("experimentId"))
+            }
+        key = self._by_experiment.get(experiment_id)
+        if key is None:
+            return None
+        flag = self.flags[key]
+        rules = [rule for rule in flag.model.rules if rule.experiment_id == experiment_id]
+        return (flag, rules[-1]) if rules else None
+
+    def has_delivery(self) -> bool:
+        """Whether any flag enabled in the environment has a targeted delivery, which needs no consent."""
+        return any(
+            rule.get("type") == "TARGETED_DELIVERY"
+            for _, flag in self.data_file.raw_flags()
+            if flag.get("environmentEnabled")
+            for rule in _objects(flag.get("rules"))
+        )
+
+    def audiences(self, record: VisitorRecord | None, code: str, now_ms: int) -> tuple[int, ...]:
+        """Ids of the tracked audience segments that the visitor is in, in the configuration's order."""
+        if self._audiences is None:
+            segments = (self.data_file.segment(segment_id) for segment_id in self.data_file.segment_ids)
+            self._audiences = tuple(
+                (segment.id, self._segment(segment))
+                for segment in segments
+                if segment is not None and segment.audience_tracking
+            )
+        return tuple(
+            segment_id for segment_id, test in self._audiences if test(record, code, now_ms, NO_EXPERIMENT)
+        )
+
+    # --- what flags and conditions ask for ----------------------------------------------------------------------------
+
+    def rule_test(self, rule: Rule) -> Test | None:
+        """The test of the rule's segment, ``None`` when the rule is for everybody."""
+        return None if rule.segment is None else self._segment(rule.segment)
+
+    def segment_test(self, segment_id: Hashable) -> Test | None:
+        """
+        The test of the segment *segment_id* for a condition that refers to it.
+
+        Returns:
+            ``None`` when there is no such segment, or it leads back to itself or unfolds into too much.
+        """
+        if self._usable is None:
+            self._usable = usable_references(self.data_file.segments())
+        if segment_id not in self._usable:
+            return None
+        test = self._segments.get(segment_id)
+        if test is None:
+            segment = self.data_file.segment(segment_id)
+            assert segment is not None
+            test = self._segments[segment_id] = self._segment(segment)
+        return test
+
+    def bucketing_index(self, flag: Flag) -> int | None:
+        """Index of the custom data whose first value is hashed for the flag."""
+        return self.catalogue.index_by_id.get(flag.bucketing_id) if flag.bucketing_id else None
+
+    def group_place(self, flag: Flag) -> tuple[int, int] | None:
+        """The flag's place among its mutually exclusive group, ordered by id, and the group's size."""
+        if flag.group is None:
+            return None
+        if self._groups is None:
+            members: dict[str, list[tuple[Any, str]]] = {}
+            for key, raw in self.data_file.raw_flags():
+                name, flag_id = raw.get("mutuallyExclusiveGroup"), raw.get("id", 0)
+                if isinstance(name, str) and name:
+                    members.setdefault(name, []).append((flag_id if isinstance(flag_id, (int, float)) else 0, key))
+            self._groups = {
+                name: [key for _, key in sorted(flags, key=lambda member: member[0])] for name, flags in members.items()
+            }
+        keys = self._groups[flag.group]
+        return keys.index(flag.key), len(keys)
+
+    def flag_experiments(self, flag_id: Hashable) -> Sequence[tuple[Hashable, Hashable]]:
+        """``(rule id, experiment id)`` of each rule of the flag with the id *flag_id*."""
+        if self._by_id is None:
+            self._by_id = {
+                raw.get("id", 0): (key, raw) for key, raw in self.data_file.raw_flags() if _hashable(raw.get("id"))
+            }
+        found = self._by_id.get(flag_id)
+        if found is None:
+            return ()
+        return [
+            (rule.get("id"), rule.get("experimentId", 0))
+            for rule in _objects(found[1].get("rules"))
+            if _hashable(rule.get("experimentId"))
+        ]
+
+    def variation_key(self, variation_id: Hashable) -> str | None:
+        """Key of the variation with the id *variation_id* in any rule; of several the last."""
+        if self._variation_keys is None:
+            self._variation_keys = {
+                share.get("variationId"): share.get("variationKey", "")
+                for _, rule in self._raw_rules()
+                for share in _objects(rule.get("variationByExposition"))
+                if _hashable(share.get("variationId"))
+            }
+        return self._variation_keys.get(variation_id)
+
+    # --- compiling ----------------------------------------------------------------------------------------------------
+
+    def _problem(self, problem: Problem) -> None:
+        if problem not in self.problems:
+            self.problems[problem] = None
+            if self._report is not None:
+                self._report(problem)
+
+    def _compile(self, key: str) -> CompiledFlag:
+        flag = self.data_file.flag(key)
+        if flag is None:
+            raise KeyError(key)
+        for problem in flag.problems:
+            self._problem(problem)
+        return CompiledFlag(flag, self)
+
+    def _segment(self, segment: Segment) -> Test:
+        """A segment's test; one that cannot be read matches nobody."""
+        if segment.problem is not None:
+            self._problem(segment.problem)
+            return never
+        if segment.tree is None:
+            return always
+        place = f"segments[{segment.id}]"
+        groups = [
+            join(
+                [
+                    compile_condition(condition, self, lambda reason: self._problem(Problem(place, reason)))
+                    for condition in group.conditions
+                ],
+                group.ors,
+            )
+            for group in segment.tree.groups
+        ]
+        return join(groups, segment.tree.ors)
+
+    def _raw_rules(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        for key, flag in self.data_file.raw_flags():
+            for rule in _objects(flag.get("rules")):
+                yield key, rule
+
+
+def _objects(value: object) -> Iterator[Mapping[str, Any]]:
+    if isinstance(value, list):
+        yield from (item for item in value if isinstance(item, dict))
+
+
+def _hashable(value: object) -> bool:
+    return not isinstance(value, (dict, list))
+
+
+def compile_ruleset(root: Mapping[str, Any], report: Report | None = None) -> Ruleset:
+    """
+    A ruleset from a configuration's decoded JSON object.
+
+    Args:
+        root: The object; it is kept and must not be changed.
+        report: Told of each piece that is out of service, once.
+    """
+    return Ruleset(DataFile(root), report)

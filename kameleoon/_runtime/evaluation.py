@@ -1,0 +1,229 @@
+"""
+Evaluations and their side effects: the engine decides, the store remembers, the tracker hears of it.
+
+Source:
+    Which method saves, registers and raises what: recorded cases in ``tests/vectors/rules.json``, ``variables.json`` and
+    ``errors.json``.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from kameleoon._engine.choice import Refusal
+from kameleoon._visitor.facts import Assigned, Fact, Forced, InSegments, Simulated
+from kameleoon._visitor.record import Assignment, Forcing, Simulation
+from kameleoon.cookies import read_simulation
+from kameleoon.exceptions import (
+    FeatureEnvironmentDisabled,
+    FeatureExperimentNotFound,
+    FeatureNotFound,
+    FeatureVariationNotFound,
+    VisitorCodeInvalid,
+)
+from kameleoon.logging.kameleoon_logger import KameleoonLogger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kameleoon._engine.choice import Choice
+    from kameleoon._engine.flag import CompiledFlag
+    from kameleoon._engine.ruleset import Ruleset
+    from kameleoon._runtime.configuration import Configuration
+    from kameleoon._visitor.record import VisitorRecord
+    from kameleoon.stores import VisitorStore
+
+TRACKING_CODE_WINDOW_MS = 5_000
+"""An assignment older than this is not told to the page."""
+
+_QUEUE = "window.kameleoonQueue=window.kameleoonQueue||[];"
+
+
+def now_ms() -> int:
+    """Wall clock in milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+class Evaluation:
+    """
+    Decisions of one client.
+
+    Args:
+        configuration: Gives the ruleset in force.
+        store: Where visitors are.
+        environment: Named in errors.
+    """
+
+    __slots__ = ("_configuration", "_environment", "_store")
+
+    def __init__(self, configuration: Configuration, store: VisitorStore, environment: str | None) -> None:
+        self._configuration = configuration
+        self._store = store
+        self._environment = environment
+
+    @property
+    def ruleset(self) -> Ruleset:
+        """The ruleset in force."""
+        return self._configuration.ruleset
+
+    def flag(self, feature_key: str) -> CompiledFlag:
+        """
+        A flag of the ruleset in force.
+
+        Raises:
+            FeatureNotFound: There is none.
+        """
+        try:
+            return self._configuration.ruleset.flags[feature_key]
+        except (KeyError, TypeError):
+            raise FeatureNotFound(feature_key) from None
+
+    def check_enabled(self, flag: CompiledFlag) -> None:
+        """
+        Refuse a flag that is disabled in the environment.
+
+        Raises:
+            FeatureEnvironmentDisabled: It is.
+        """
+        if not flag.is_enabled:
+            raise self._refusal(flag, Refusal.ENVIRONMENT)
+
+    def decide(self, code: str, flag: CompiledFlag, *, save: bool = True, track: bool = True) -> Choice:
+        """
+        The flag's answer for one visitor.
+
+        Args:
+            code: The visitor code.
+            flag: The flag.
+            save: Whether what he is given is remembered.
+            track: Whether what is remembered is to be sent.
+
+        Raises:
+            FeatureEnvironmentDisabled: The flag is disabled, or consent blocks it.
+            VisitorCodeInvalid: The code cannot be encoded.
+        """
+        now = time.time_ns() // 1_000_000
+        visitor = self._store.read(code)
+        try:
+            choice, held = flag.decide(None if visitor is None else visitor.record, code, now)
+        except UnicodeEncodeError as error:
+            raise VisitorCodeInvalid(f"cannot be encoded as UTF-8: {error.reason}") from None
+        if choice.refusal is not None:
+            raise self._refusal(flag, choice.refusal)
+        if save and (choice.is_stored or held is not None):
+            facts: list[Fact] = []
+            if held is not None and held.is_stored:
+                # The service's SDK sends the holdout even of an evaluation that is not tracked.
+                facts.append(_assigned(held, now, unsent=True))
+            if choice.is_stored:
+                facts.append(_assigned(choice, now, unsent=track))
+            if facts:
+                self._store.write(code, facts, now)
+        return choice
+
+    def decide_all(self, code: str, *, save: bool, track: bool = True) -> Iterator[tuple[str, Choice]]:
+        """``(flag key, answer)`` of every flag that gives one, in the configuration's order; arguments as in `decide`."""
+        ruleset = self._configuration.ruleset
+        for key in ruleset.flag_keys:
+            try:
+                choice = self.decide(code, ruleset.flags[key], save=save, track=track)
+            except FeatureEnvironmentDisabled:
+                continue
+            yield key, choice
+
+    def _refusal(self, flag: CompiledFlag, refusal: Refusal) -> FeatureEnvironmentDisabled:
+        if refusal is Refusal.ENVIRONMENT:
+            return FeatureEnvironmentDisabled.for_feature(flag.key, self._environment)
+        return FeatureEnvironmentDisabled(f"Feature '{flag.key}' is blocked: the visitor refused consent")
+
+    # --- forcing and simulating ---------------------------------------------------------------------------------------
+
+    def force(self, code: str, experiment_id: int, variation_key: str | None, *, force_targeting: bool) -> None:
+        """
+        Force a variation for an experiment, or with no key take the forcing away.
+
+        Raises:
+            FeatureExperimentNotFound: No rule has that experiment.
+            FeatureVariationNotFound: The experiment has no variation of that key.
+        """
+        if variation_key is None:
+            if self._store.read(code) is not None:
+                self._store.write(code, [Forced(experiment_id, None)], now_ms())
+            return
+        found = self._configuration.ruleset.of_experiment(experiment_id)
+        if found is None:
+            raise FeatureExperimentNotFound(experiment_id)
+        share = next((share for share in found[1].shares if share.variation_key == variation_key), None)
+        if share is None:
+            raise FeatureVariationNotFound(variation_key)
+        forcing = Forcing(share.variation_key, share.variation_id, bool(force_targeting))
+        self._store.write(code, [Forced(experiment_id, forcing)], now_ms())
+
+    def simulate(self, code: str, raw: str) -> None:
+        """Take over the simulation cookie's answers; what of it cannot be used is logged and left out."""
+        wanted = read_simulation(raw)
+        if wanted is None:
+            KameleoonLogger.error("The simulation cookie is not a JSON object and was left out")
+            return
+        simulations: dict[str, Simulation] = {}
+        for key, entry in wanted.items():
+            try:
+                simulations[key] = self._simulation(key, entry)
+            except (FeatureNotFound, ValueError) as error:
+                KameleoonLogger.error("A simulated variation of %s was left out: %s", key, str(error))
+        self._store.write(code, [Simulated(simulations)], now_ms())
+
+    def _simulation(self, key: str, entry: Any) -> Simulation:
+        experiment_id = entry.get("expId") if isinstance(entry, dict) else None
+        if not isinstance(experiment_id, int) or experiment_id < 0:
+            raise ValueError("expected an object with expId, 0 or more")
+        flag = self.flag(key)
+        if experiment_id == 0:
+            return Simulation(None, None, None, None)
+        variation_id = entry.get("varId")
+        if not isinstance(variation_id, int) or variation_id < 0:
+            raise ValueError("expected varId, 0 or more")
+        for rule in flag.model.rules:
+            if rule.experiment_id == experiment_id:
+                for share in rule.shares:
+                    if share.variation_id == variation_id:
+                        return Simulation(share.variation_key, variation_id, experiment_id, rule.id)
+        raise ValueError(f"the flag has no variation {variation_id} in an experiment {experiment_id}")
+
+    # --- what pages and audiences need --------------------------------------------------------------------------------
+
+    def audiences(self, code: str) -> None:
+        """Remember, to be sent, which tracked audience segments the visitor is in."""
+        now = now_ms()
+        found = self._configuration.ruleset.audiences(self._record(code), code, now)
+        if found:
+            self._store.write(code, [InSegments(found)], now)
+
+    def tracking_code(self, code: str) -> str:
+        """JavaScript that tells a page which variations the visitor was just given."""
+        record = self._record(code)
+        statements = [_QUEUE]
+        since_ms = now_ms() - TRACKING_CODE_WINDOW_MS
+        for assignment in [] if record is None else list(record.assignments.values()):
+            if assignment.time_ms > since_ms:
+                found = self._configuration.ruleset.of_experiment(assignment.experiment_id)
+                trigger = "false" if found is not None and found[0].has_web_variables else "true"
+                experiment, variation = assignment.experiment_id, assignment.variation_id
+                statements.append(
+                    f"window.kameleoonQueue.push(['Experiments.assignVariation',{experiment},{variation},true]);"
+                    f"window.kameleoonQueue.push(['Experiments.trigger',{experiment},{trigger}]);"
+                )
+        return "".join(statements)
+
+    def _record(self, code: str) -> VisitorRecord | None:
+        visitor = self._store.read(code)
+        return None if visitor is None else visitor.record
+
+
+def _assigned(choice: Choice, now: int, *, unsent: bool) -> Assigned:
+    assert choice.experiment_id is not None
+    assert choice.variation_id is not None
+    return Assigned(Assignment(choice.experiment_id, choice.variation_id, choice.is_delivery, now, unsent))
+
+

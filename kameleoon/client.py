@@ -1,0 +1,944 @@
+"""
+The client: one thin shell that wires the rooms, with the blocking methods and their few ``_async`` twins.
+
+What a method answers is decided in `kameleoon._runtime`; what goes over the wire in `kameleoon._transport`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+import threading
+import time
+import warnings
+from typing import TYPE_CHECKING, Any, overload
+
+from kameleoon._runtime.configuration import Configuration
+from kameleoon._runtime.evaluation import Evaluation, now_ms
+from kameleoon._runtime.intake import check_code, take_in
+from kameleoon._runtime.tracker import Tracker
+from kameleoon._sources.make import make_source
+from kameleoon._sources.service import ServiceSource
+from kameleoon._tracking.delivery import Counters, Delivery
+from kameleoon._tracking.outbox import MemoryOutbox
+from kameleoon._transport.aiohttp_sender import AiohttpSender
+from kameleoon._transport.endpoints import Endpoints
+from kameleoon._transport.flow import arun, run
+from kameleoon._transport.message import FetchFailed, TransportError, TransportErrorKind
+from kameleoon._transport.remote import fetch_map, fetch_visitor, tracking_request
+from kameleoon._transport.requests_sender import RequestsSender
+from kameleoon._transport.token import TokenSource, authorised, refresh_token
+from kameleoon._visitor.facts import Consented, Fact, Identified, MappedFrom
+from kameleoon._visitor.remote import read_remote_visitor
+from kameleoon._workers import lifetime
+from kameleoon._workers.background import Background
+from kameleoon._workers.dispatcher import Dispatcher
+from kameleoon._workers.schedule import Job, Schedule
+from kameleoon.cookies import (
+    SIMULATION_COOKIE,
+    VISITOR_COOKIE,
+    CookiePolicy,
+    visitor_code_in,
+)
+from kameleoon.data import Conversion, CustomData, Data, UniqueIdentifier
+from kameleoon.events import DataFileUpdateEvent, EventHandler, EventType, HttpRequestFailure
+from kameleoon.exceptions import (
+    FeatureEnvironmentDisabled,
+    FeatureVariableNotFound,
+    FeatureVariationNotFound,
+    Initialization,
+    KameleoonError,
+    SiteCodeIsEmpty,
+)
+from kameleoon.logging.kameleoon_logger import KameleoonLogger
+from kameleoon.logging.logger import DefaultLogger
+from kameleoon.stores import MemoryStore, VisitorStore
+from kameleoon.types.flush_result import FlushResult
+from kameleoon.types.remote_visitor_data_filter import RemoteVisitorDataFilter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from http.cookies import SimpleCookie
+    from types import TracebackType
+
+    from kameleoon._transport.flow import Flow
+    from kameleoon._transport.message import Request, Response
+    from kameleoon.config import KameleoonClientConfig
+    from kameleoon.types.data_file import DataFile
+    from kameleoon.types.variable import Variable
+    from kameleoon.types.variation import Variation
+
+_CONFIGURATION = "configuration"
+_TRACKING = "tracking"
+_TOKEN = "access token"  # noqa: S105 - a job's name
+_TOKEN_INTERVAL_S = 60.0
+
+_random = random.SystemRandom()
+
+
+class KameleoonClient:
+    """
+    Flags, variations and tracking of one site. Make it with `KameleoonClientFactory.create`.
+
+    All methods may be called from any thread, and the same object serves asyncio applications: evaluations never wait, and what
+    does network I/O has an ``_async`` twin.
+
+    Args:
+        site_code: The site.
+        config: Its settings.
+
+    Raises:
+        SiteCodeIsEmpty: *site_code* is empty.
+        ConfigException: The settings cannot be used; the text names each that is wrong.
+    """
+
+    def __init__(self, site_code: str, config: KameleoonClientConfig) -> None:
+        if not site_code:
+            raise SiteCodeIsEmpty("Provided site_code is empty")
+        settings = config.freeze()
+        if settings.logger is not None:
+            KameleoonLogger.set_logger(DefaultLogger(settings.logger))
+        self._site_code = site_code
+        self._settings = settings
+        self._clock = time.monotonic
+        threaded = settings.multi_threading is not False
+        self._handlers: dict[EventType, Any] = {}
+        self._on_streamed_update: Callable[[], None] | None = None
+        self._dispatcher = Dispatcher(f"kameleoon-events-{site_code}", threaded=threaded)
+        endpoints = Endpoints(site_code, settings.environment, settings.network_domain, settings.base_url)
+        self._tokens = TokenSource(endpoints.token(), settings.client_id, settings.client_secret)
+        self._source = make_source(
+            settings.source, service=ServiceSource(endpoints, settings.refresh_interval_s, settings.timeout_s)
+        )
+        self._configuration = Configuration(self._source, endpoints, self._on_configuration)
+        self._store = _make_store(settings.visitor_store, settings.session_duration_s, settings.max_visitors)
+        self._evaluation = Evaluation(self._configuration, self._store, settings.environment)
+        self._counters = Counters()
+        self._outbox = MemoryOutbox()
+        self._delivery = Delivery(self._outbox, self._post_lines, self._counters, self._clock, time.time)
+        self._tracker = self._make_tracker()
+        self._cookies = CookiePolicy(settings.top_level_domain, settings.cookie_secure, settings.cookie_samesite)
+        self._sender = RequestsSender(self._on_request)
+        self._async_sender = AiohttpSender(self._on_request)
+        self._closing = threading.Lock()
+        self._is_closed = False
+        self._is_forked = False
+        self._schedule, self._background = self._make_background(threaded=threaded)
+        lifetime.watch(self)
+        self._background.start()
+
+    def __repr__(self) -> str:
+        return f"KameleoonClient({self._site_code!r}, environment={self._settings.environment!r})"
+
+    def __enter__(self) -> KameleoonClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> KameleoonClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    # --- readiness ----------------------------------------------------------------------------------------------------
+
+    def wait_init(self, timeout_milliseconds: int | None = None) -> bool:
+        """
+        Wait for the first configuration.
+
+        Args:
+            timeout_milliseconds: How long at most; ``None`` or a negative number for the default timeout, 0 for no wait.
+
+        Returns:
+            Whether a configuration is in force. ``False`` as soon as the first fetch failed; a later one may still bring it.
+
+        Raises:
+            KameleoonError: It would block a running event loop; await `wait_init_async` there.
+        """
+        if self._configuration.is_ready:
+            return True
+        if timeout_milliseconds != 0 and _in_event_loop():
+            raise KameleoonError("wait_init() would block the running event loop: await wait_init_async() instead")
+        return self._wait_init(timeout_milliseconds)
+
+    async def wait_init_async(self, timeout_milliseconds: int | None = None) -> bool:
+        """`wait_init` without blocking the event loop."""
+        if self._configuration.is_ready:
+            return True
+        return await asyncio.to_thread(self._wait_init, timeout_milliseconds)
+
+    def _wait_init(self, timeout_milliseconds: int | None) -> bool:
+        self._revive_after_fork()
+        given = timeout_milliseconds is not None and timeout_milliseconds >= 0
+        timeout_s = (timeout_milliseconds or 0) / 1000 if given else self._settings.timeout_s
+        if timeout_s > 0:
+            self._background.serve()
+        if not self._configuration.wait(timeout_s):
+            reason = self._configuration.failure or f"no configuration within {timeout_s:g} s"
+            error = Initialization(self._site_code, self._settings.environment, Exception(reason))
+            KameleoonLogger.error(str(error))
+        return self._configuration.is_ready
+
+    def is_ready(self) -> bool:
+        """Whether a configuration is in force. Never blocks, and never goes back to ``False``."""
+        return self._configuration.is_ready
+
+    # --- visitors and what is known of them ---------------------------------------------------------------------------
+
+    def get_visitor_code(
+        self,
+        cookies_readonly: Mapping[str, Any] | None = None,
+        cookies: SimpleCookie | dict[str, Any] | None = None,
+        default_visitor_code: str | None = None,
+    ) -> str:
+        """
+        The visitor code of a request, from its cookie, else the default, else a new one.
+
+        Args:
+            cookies_readonly: The request's cookies, ``{name: value or morsel}``.
+            cookies: The same, to which the visitor cookie is added when it was missing and may be set.
+            default_visitor_code: Taken when there is no cookie.
+
+        Raises:
+            VisitorCodeInvalid: The code found is longer than 255 characters, or the default is empty.
+        """
+        self._background.serve()
+        given: Mapping[str, Any] = cookies_readonly or cookies or {}
+        code = visitor_code_in(given)
+        if code is not None:
+            check_code(code)
+        else:
+            if default_visitor_code is not None:
+                check_code(default_visitor_code)
+                code = default_visitor_code
+            else:
+                code = secrets.token_hex(8)
+            if cookies is not None and not self._cookie_needs_consent():
+                cookies[VISITOR_COOKIE] = self._cookies.morsel(code, time.time())
+        simulation = _cookie_text(given.get(SIMULATION_COOKIE))
+        if simulation:
+            self._evaluation.simulate(code, simulation)
+        return code
+
+    def set_legal_consent(
+        self, visitor_code: str, consent: bool, cookies: SimpleCookie | dict[str, Any] | None = None
+    ) -> None:
+        """
+        Remember whether the visitor gave or refused consent.
+
+        Args:
+            visitor_code: The visitor.
+            consent: His word.
+            cookies: Where the visitor cookie is written when consent is given, and deleted when it is refused and the setting
+                ``cookie_removed_on_refusal`` is on.
+
+        Raises:
+            VisitorCodeInvalid: *visitor_code* is empty or longer than 255 characters.
+        """
+        check_code(visitor_code)
+        self._store.write(visitor_code, [Consented(bool(consent))], now_ms())
+        if cookies is not None:
+            if consent:
+                cookies[VISITOR_COOKIE] = self._cookies.morsel(visitor_code, time.time())
+            elif self._settings.cookie_removed_on_refusal:
+                cookies[VISITOR_COOKIE] = self._cookies.removal(time.time())
+
+    def visitor_cookie(self, visitor_code: str) -> str | None:
+        """
+        The ``Set-Cookie`` value that belongs to a response, for middlewares.
+
+        Args:
+            visitor_code: The visitor.
+
+        Returns:
+            The cookie as far as his consent allows, its removal when he refused and ``cookie_removed_on_refusal`` is on, or
+            ``None`` for no cookie.
+        """
+        visitor = self._store.peek(visitor_code)
+        consent = None if visitor is None else visitor.record.consent
+        if consent is False and self._settings.cookie_removed_on_refusal:
+            return self._cookies.removal_header(time.time())
+        if consent is not True and self._cookie_needs_consent():
+            return None
+        return self._cookies.header(visitor_code, time.time())
+
+    def add_data(self, visitor_code: str, *args: Data | UniqueIdentifier | None, track: bool = True) -> None:
+        """
+        Add what is known of a visitor. It is sent with his next tracked event or `flush`.
+
+        Args:
+            visitor_code: The visitor.
+            *args: Objects of `kameleoon.data`; ``None`` is skipped, unknown objects are skipped with a warning.
+            track: ``False`` keeps the data for targeting only.
+
+        Raises:
+            VisitorCodeInvalid: *visitor_code* is empty or longer than 255 characters.
+        """
+        check_code(visitor_code)
+        take_in(self._store, self._evaluation.ruleset.catalogue, visitor_code, args, now_ms(), track=track)
+
+    def track_conversion(
+        self,
+        visitor_code: str,
+        goal_id: int,
+        revenue: float = 0.0,
+        is_unique_identifier: bool | None = None,
+        negative: bool = False,
+        metadata: Iterable[CustomData] | None = None,
+    ) -> None:
+        """
+        Track that a visitor reached a goal.
+
+        Args:
+            visitor_code: The visitor.
+            goal_id: The goal's id.
+            revenue: Money earned, in the site's currency.
+            is_unique_identifier: Deprecated; add ``UniqueIdentifier`` instead.
+            negative: Whether the conversion takes back an earlier one.
+            metadata: Custom data sent with it.
+
+        Raises:
+            VisitorCodeInvalid: *visitor_code* is empty or longer than 255 characters.
+            TypeError: An argument is of a wrong type.
+            ValueError: *revenue* is NaN or infinite.
+        """
+        check_code(visitor_code)
+        self._identify(visitor_code, is_unique_identifier)
+        self.add_data(visitor_code, Conversion(goal_id, revenue, negative, metadata))
+        self._register(visitor_code)
+        self._background.serve()
+
+    @overload
+    def flush(
+        self,
+        visitor_code: str | None = None,
+        is_unique_identifier: bool | None = None,
+        instant: bool = False,
+    ) -> None: ...
+    @overload
+    def flush(
+        self,
+        visitor_code: str | None = None,
+        is_unique_identifier: bool | None = None,
+        instant: bool = False,
+        *,
+        timeout: float,
+    ) -> FlushResult: ...
+    def flush(
+        self,
+        visitor_code: str | None = None,
+        is_unique_identifier: bool | None = None,
+        instant: bool = False,
+        *,
+        timeout: float | None = None,
+    ) -> FlushResult | None:
+        """
+        Send what is known of a visitor, or of all.
+
+        Args:
+            visitor_code: The visitor; ``None`` for all that hold any data.
+            is_unique_identifier: Deprecated; add ``UniqueIdentifier`` instead.
+            instant: Start sending now rather than at the next interval.
+            timeout: Wait for the sending to end, for so many seconds at most.
+
+        Returns:
+            With *timeout*, what became of the lines; else ``None``.
+
+        Raises:
+            VisitorCodeInvalid: *visitor_code* is given and empty or longer than 255 characters.
+        """
+        before = self._prepare_flush(visitor_code, is_unique_identifier)
+        if not instant and timeout is None:
+            self._background.serve()
+            return None
+        runs = self._background.hasten(_TRACKING)
+        if timeout is None:
+            return None
+        self._background.wait_for(_TRACKING, runs, timeout)
+        return self._flush_result(before)
+
+    async def flush_async(
+        self,
+        visitor_code: str | None = None,
+        is_unique_identifier: bool | None = None,
+        instant: bool = False,
+        *,
+        timeout: float | None = None,
+    ) -> FlushResult | None:
+        """`flush` without blocking the event loop."""
+        if timeout is None:
+            return await asyncio.to_thread(self.flush, visitor_code, is_unique_identifier, instant)
+        return await asyncio.to_thread(
+            self.flush, visitor_code, is_unique_identifier, instant, timeout=timeout
+        )
+
+    # --- flags --------------------------------------------------------------------------------------------------------
+
+    def is_feature_active(
+        self, visitor_code: str, feature_key: str, is_unique_identifier: bool | None = None, track: bool = True
+    ) -> bool:
+        """
+        Whether a flag is on for a visitor: the variation he gets is not ``off``.
+
+        Args:
+            visitor_code: The visitor.
+            feature_key: The flag.
+            is_unique_identifier: Deprecated; add ``UniqueIdentifier`` instead.
+            track: Whether the exposure is sent.
+
+        Returns:
+            ``False`` also when the flag is disabled in the environment or blocked by consent.
+
+        Raises:
+            VisitorCodeInvalid: *visitor_code* is empty or longer than 255 characters.
+            FeatureNotFound: There is no such flag.
+        """
+        check_code(visitor_code)
+        if is_unique_identifier is not None:
+            self._identify(visitor_code, is_unique_identifier)
+        try:
+            choice = self._evaluation.decide(visitor_code, self._evaluation.flag(feature_key), track=track)
+        except FeatureEnvironmentDisabled:
+            return False
+        if track:
+            self._register(visitor_code)
+        return choice.is_active
+
+    def get_variation(self, visitor_code: str, feature_key: str, track: bool = True) -> Variation:
+        """
+        The variation of a flag that a visitor gets.
+
+        Args:
+            visitor_code: The visitor.
+            feature_key: The flag.
+            track: Whether the exposure is sent.
+
+        Raises:
+            VisitorCodeInvalid: *visitor_code* is empty or longer than 255 characters.
+            FeatureNotFound: There is no such flag.
+            FeatureEnvironmentDisabled: The flag is disabled in the environment, or blocked by consent.
+        """
+        check_code(visitor_code)
+        choice = self._evaluation.decide(visitor_code, self._evaluation.flag(feature_key), track=track)
+        if track:
+            self._register(visitor_code)
+        return choice.variation
+
+    def get_variations(self, visitor_code: str, only_active: bool = False, track: bool = True) -> dict[str, Variation]:
+        """
+        The variations of all flags that a visitor gets.
+
+        Args:
+            visitor_code: The visitor.
+            only_active: Leave out flags that are ``off`` for him.
+            track: Whether the exposures are sent.
+
+        Returns:
+            ``{flag key: variation}`` in the configuration's order, without flags that are disabled or blocked.
+
+        Raises:
+            VisitorCodeInvalid: *visitor_code* is empty or longer than 255 characters.
+        """
+        check_code(visitor_code)
+        variations = {
+            key: choice.variation
+            for key, choice in self._evaluation.decide_all(visitor_code, save=True, track=track)
+            if choice.is_active or not only_active
+        }
+        if track:
+            self._register(visitor_code)
+        return variations
+
+    def get_feature_variation_key(
+        self, visitor_code: str, feature_key: str, is_unique_identifier: bool | None = None
+    ) -> str:
+        """Deprecated: the key of what `get_variation` gives. Raises as that."""
+        _deprecated("get_feature_variation_key", "get_variation")
+        return self._decide_tracked(visitor_code, feature_key, is_unique_identifier).variation_key
+
+    def get_feature_variable(
+        self, visitor_code: str, feature_key: str, variable_key: str, is_unique_identifier: bool | None = None
+    ) -> Any:
+        """
+        Deprecated: the value of one variable of what `get_variation` gives.
+
+        Raises:
+            FeatureVariableNotFound: The variation has no such variable. Otherwise as `get_variation`.
+        """
+        _deprecated("get_feature_variable", "get_variation")
+        values = self._decide_tracked(visitor_code, feature_key, is_unique_identifier).values
+        if values is None or variable_key not in values:
+            raise FeatureVariableNotFound(variable_key)
+        return values[variable_key].value
+
+    def get_feature_variation_variables(self, feature_key: str, variation_key: str) -> dict[str, Any]:
+        """
+        Deprecated: ``{variable key: value}`` of a variation, whoever gets it.
+
+        Raises:
+            FeatureNotFound: There is no such flag.
+            FeatureEnvironmentDisabled: The flag is disabled in the environment.
+            FeatureVariationNotFound: The flag has no such variation.
+        """
+        _deprecated("get_feature_variation_variables", "get_data_file")
+        flag = self._evaluation.flag(feature_key)
+        self._evaluation.check_enabled(flag)
+        variables: Mapping[str, Variable] | None = flag.variables_of(variation_key)
+        if variables is None:
+            raise FeatureVariationNotFound(variation_key)
+        return {key: variable.value for key, variable in variables.items()}
+
+    def get_active_features(self, visitor_code: str) -> dict[str, Variation]:
+        """Deprecated: as ``get_variations(visitor_code, only_active=True)``, remembering and sending nothing."""
+        _deprecated("get_active_features", "get_variations")
+        check_code(visitor_code)
+        return {
+            key: choice.variation
+            for key, choice in self._evaluation.decide_all(visitor_code, save=False)
+            if choice.is_active
+        }
+
+    def get_active_feature_list_for_visitor(self, visitor_code: str) -> list[str]:
+        """Deprecated: the keys of what `get_active_features` gives. The code is not checked."""
+        _deprecated("get_active_feature_list_for_visitor", "get_variations")
+        return [
+            key for key, choice in self._evaluation.decide_all(visitor_code, save=False) if choice.is_active
+        ]
+
+    def get_feature_list(self) -> list[str]:
+        """Deprecated: the keys of all flags, those disabled too."""
+        _deprecated("get_feature_list", "get_data_file")
+        return list(self._evaluation.ruleset.flag_keys)
+
+    def get_data_file(self) -> DataFile:
+        """The configuration in force; the same object until the next one."""
+        return self._evaluation.ruleset.view()
+
+    def set_forced_variation(
+        self, visitor_code: str, experiment_id: int, variation_key: str | None, force_targeting: bool = True
+    ) -> None:
+        """
+        Have a visitor get one variation of an experiment from now on.
+
+        Args:
+            visitor_code: The visitor.
+            experiment_id: The experiment.
+            variation_key: What he gets; ``None`` ends the forcing.
+            force_targeting: Whether he gets it also when the rule is not for him.
+
+        Raises:
+            VisitorCodeInvalid: *visitor_code* is empty or longer than 255 characters.
+            FeatureExperimentNotFound: No rule has that experiment.
+            FeatureVariationNotFound: The experiment has no such variation.
+        """
+        check_code(visitor_code)
+        self._evaluation.force(visitor_code, experiment_id, variation_key, force_targeting=force_targeting)
+
+    def evaluate_audiences(self, visitor_code: str) -> None:
+        """
+        Find the tracked audience segments the visitor is in, and send them.
+
+        Raises:
+            VisitorCodeInvalid: *visitor_code* is empty or longer than 255 characters.
+        """
+        check_code(visitor_code)
+        self._evaluation.audiences(visitor_code)
+        self._register(visitor_code)
+
+    def get_engine_tracking_code(self, visitor_code: str) -> str:
+        """JavaScript for the page that tells the web engine which variations the visitor was given in the last 5 s."""
+        return self._evaluation.tracking_code(visitor_code)
+
+    # --- remote data --------------------------------------------------------------------------------------------------
+
+    def get_remote_data(self, key: str, timeout: float | None = None) -> Any:
+        """
+        What the service's map holds under *key*, decoded; ``None`` when there is nothing or it cannot be had.
+
+        Args:
+            key: The key.
+            timeout: Seconds for everything; the default timeout without it.
+        """
+        return self._run(self._fetch_map(key, timeout))
+
+    async def get_remote_data_async(self, key: str, timeout: float | None = None) -> Any:  # noqa: ASYNC109 - the vendor's signature
+        """`get_remote_data` without blocking the event loop."""
+        return await self._arun(self._fetch_map(key, timeout))
+
+    def get_remote_visitor_data(
+        self,
+        visitor_code: str,
+        add_data: bool = True,
+        timeout: float | None = None,
+        data_filter: RemoteVisitorDataFilter | None = None,
+        is_unique_identifier: bool | None = None,
+    ) -> list[Data]:
+        """
+        What the service knows of a visitor from earlier visits and other devices.
+
+        Args:
+            visitor_code: The visitor.
+            add_data: Whether it is added to what is known here; what is known here stays.
+            timeout: Seconds for everything; the default timeout without it.
+            data_filter: Which data; custom data of the current and the previous visit without it.
+            is_unique_identifier: Deprecated; add ``UniqueIdentifier`` instead.
+
+        Returns:
+            Custom data, page views, device, browser, operating system, geolocation and conversions; empty on failure.
+        """
+        return self._run(self._fetch_visitor(visitor_code, add_data, timeout, data_filter, is_unique_identifier)) or []
+
+    async def get_remote_visitor_data_async(
+        self,
+        visitor_code: str,
+        add_data: bool = True,
+        timeout: float | None = None,  # noqa: ASYNC109 - the vendor's signature
+        data_filter: RemoteVisitorDataFilter | None = None,
+        is_unique_identifier: bool | None = None,
+    ) -> list[Data]:
+        """`get_remote_visitor_data` without blocking the event loop."""
+        flow = self._fetch_visitor(visitor_code, add_data, timeout, data_filter, is_unique_identifier)
+        return await self._arun(flow) or []
+
+    def get_visitor_warehouse_audience(
+        self,
+        visitor_code: str,
+        custom_data_index: int,
+        warehouse_key: str | None = None,
+        timeout: float | None = None,
+    ) -> CustomData | None:
+        """
+        The visitor's audiences in the data warehouse, added to him as custom data.
+
+        Args:
+            visitor_code: The visitor.
+            custom_data_index: Index of the custom data that takes them.
+            warehouse_key: His key in the warehouse; the visitor code without it.
+            timeout: Seconds for everything; the default timeout without it.
+
+        Returns:
+            The custom data, ``None`` when the audiences cannot be had.
+
+        Raises:
+            VisitorCodeInvalid: *visitor_code* is empty or longer than 255 characters.
+        """
+        check_code(visitor_code)
+        return self._run(self._fetch_audiences(visitor_code, custom_data_index, warehouse_key, timeout))
+
+    async def get_visitor_warehouse_audience_async(
+        self,
+        visitor_code: str,
+        custom_data_index: int,
+        warehouse_key: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - the vendor's signature
+    ) -> CustomData | None:
+        """`get_visitor_warehouse_audience` without blocking the event loop."""
+        check_code(visitor_code)
+        return await self._arun(self._fetch_audiences(visitor_code, custom_data_index, warehouse_key, timeout))
+
+    # --- events -------------------------------------------------------------------------------------------------------
+
+    def set_event_handler(self, event_type: EventType, handler: EventHandler | None) -> None:
+        """
+        Have *handler* called for events of a type, one handler a type; ``None`` ends it.
+
+        Handlers are called on a thread of their own, one event at a time; what they raise is logged.
+        """
+        if not isinstance(event_type, EventType):
+            KameleoonLogger.error("There is no event type %s", repr(event_type))
+            return
+        if handler is None:
+            self._handlers.pop(event_type, None)
+            return
+        missing = [name for name in event_type.required_methods if not callable(getattr(handler, name, None))]
+        if missing:
+            KameleoonLogger.error("The handler for %s has no %s", str(event_type), ", ".join(missing))
+            return
+        self._handlers[event_type] = handler
+
+    def on_update_configuration(self, handler: Callable[[], None]) -> None:
+        """Deprecated: have *handler* called after each configuration that a stream announced."""
+        _deprecated("on_update_configuration", "set_event_handler")
+        self._on_streamed_update = handler
+
+    # --- the end ------------------------------------------------------------------------------------------------------
+
+    def close(self, timeout: float | None = None) -> None:
+        """
+        Send what is left, then free everything. Calling it again does nothing.
+
+        Args:
+            timeout: Seconds for the sending; ``exit_timeout_millisecond`` without it.
+        """
+        with self._closing:
+            if self._is_closed:
+                return
+            self._is_closed = True
+        lifetime.unwatch(self)
+        timeout_s = self._settings.exit_timeout_s if timeout is None else timeout
+        deadline = self._clock() + timeout_s
+        if not self._is_forked:
+            runs = self._background.hasten(_TRACKING)
+            self._background.wait_for(_TRACKING, runs, timeout_s)
+            self._background.stop(max(0.0, deadline - self._clock()))
+        if len(self._outbox):
+            KameleoonLogger.warning("%d events could not be sent before the client was closed", len(self._outbox))
+        self._dispatcher.stop()
+        self._sender.close()
+        self._async_sender.close()
+        self._store.close()
+
+    async def aclose(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - the twin of `close`
+        """`close` without blocking the event loop."""
+        await self._async_sender.aclose()
+        await asyncio.to_thread(self.close, timeout)
+
+    async def run_background(self) -> None:
+        """
+        Do the client's background work on the running loop, for ``multi_threading=False``; ends with `close`.
+
+        Start it with ``asyncio.create_task(client.run_background())`` and cancel it to end.
+        """
+        while not self._is_closed:
+            job = self._schedule.begin()
+            if job is None:
+                idle_s = self._schedule.idle_s()
+                await asyncio.sleep(0.05 if idle_s is None else min(idle_s, 0.05))
+                continue
+            try:
+                await arun(job.make(), self._async_sender)
+            except Exception as error:  # a broken job must not end the others
+                KameleoonLogger.error("The job %s failed and will be tried again: %s", job.name, repr(error))
+            finally:
+                self._schedule.end(job)
+
+    def at_exit(self) -> None:
+        """Called by the process when it ends."""
+        self.close()
+
+    def after_fork_in_child(self) -> None:
+        """Called by the process in the child of a fork."""
+        self._is_forked = True
+
+    # --- wiring -------------------------------------------------------------------------------------------------------
+
+    def _make_background(self, *, threaded: bool) -> tuple[Schedule, Background]:
+        settings = self._settings
+        jobs = [
+            Job(_CONFIGURATION, self._configuration.refresh, self._until_next_fetch, due_s=self._clock()),
+            Job(
+                _TRACKING,
+                self._tracker.track,
+                lambda: settings.tracking_interval_s,
+                due_s=self._clock() + settings.tracking_interval_s,
+            ),
+            Job(_TOKEN, self._renew_token, lambda: _TOKEN_INTERVAL_S, due_s=self._clock() + _TOKEN_INTERVAL_S),
+        ]
+        schedule = Schedule(jobs, self._clock)
+        return schedule, Background(f"kameleoon-{self._site_code}", schedule, self._sender, threaded=threaded)
+
+    def _make_tracker(self) -> Tracker:
+        return Tracker(
+            self._configuration,
+            self._store,
+            self._outbox,
+            self._delivery,
+            self._counters,
+            is_offline=self._settings.source is not None and not self._settings.client_id,
+        )
+
+    def _until_next_fetch(self) -> float | None:
+        interval_s = self._source.interval_s
+        if interval_s is None:
+            return None if self._configuration.is_ready else 1.0
+        # Many workers started at the same moment must not ask at the same moment for ever.
+        return interval_s * _random.uniform(0.95, 1.05)
+
+    def _renew_token(self) -> Flow[bool]:
+        return refresh_token(self._tokens, self._settings.timeout_s, self._clock)
+
+    def _post_lines(self, body: bytes) -> Flow[Response]:
+        request = tracking_request(self._configuration.endpoints, body, self._settings.timeout_s)
+        return authorised(request, self._tokens, self._clock)
+
+    def _register(self, code: str) -> None:
+        if self._is_forked:
+            self._revive_after_fork()
+        self._tracker.register(code)
+
+    def _revive_after_fork(self) -> None:
+        """In a forked child: leave what was unsent to the parent, and start a worker of its own."""
+        if not self._is_forked:
+            return
+        self._is_forked = False
+        self._closing = threading.Lock()
+        self._store.after_fork_in_child()
+        self._outbox = MemoryOutbox()
+        self._counters = Counters()
+        self._delivery = Delivery(self._outbox, self._post_lines, self._counters, self._clock, time.time)
+        self._tracker = self._make_tracker()
+        self._configuration.after_fork_in_child()
+        threaded = self._background.is_threaded
+        self._dispatcher = Dispatcher(f"kameleoon-events-{self._site_code}", threaded=threaded)
+        self._schedule, self._background = self._make_background(threaded=threaded)
+        self._background.start()
+        KameleoonLogger.info("Forked: this process works on its own, the parent sends what it had")
+
+    def _prepare_flush(self, visitor_code: str | None, is_unique_identifier: bool | None) -> tuple[int, int]:
+        before = (self._counters.sent, self._counters.dropped)
+        if visitor_code is None:
+            for code in self._store.sendable_codes():
+                self._register(code)
+        else:
+            check_code(visitor_code)
+            self._identify(visitor_code, is_unique_identifier)
+            self._register(visitor_code)
+        return before
+
+    def _flush_result(self, before: tuple[int, int]) -> FlushResult:
+        sent, dropped = before
+        return FlushResult(self._counters.sent - sent, len(self._outbox), self._counters.dropped - dropped)
+
+    def _identify(self, code: str, is_unique_identifier: bool | None) -> None:
+        if is_unique_identifier is not None:
+            self._store.write(code, [Identified(bool(is_unique_identifier))], now_ms())
+
+    def _decide_tracked(self, code: str, feature_key: str, is_unique_identifier: bool | None) -> Any:
+        check_code(code)
+        self._identify(code, is_unique_identifier)
+        choice = self._evaluation.decide(code, self._evaluation.flag(feature_key))
+        self._register(code)
+        return choice
+
+    def _cookie_needs_consent(self) -> bool:
+        ruleset = self._evaluation.ruleset
+        return ruleset.consent_required and not ruleset.has_delivery()
+
+    def _run(self, flow: Flow[Any]) -> Any:
+        return run(flow, self._sender)
+
+    async def _arun(self, flow: Flow[Any]) -> Any:
+        return await arun(flow, self._async_sender)
+
+    def _timeout_s(self, timeout: float | None) -> float:
+        return self._settings.timeout_s if timeout is None else timeout
+
+    def _fetch_map(self, key: str, timeout: float | None) -> Flow[Any]:
+        try:
+            return (
+                yield from fetch_map(
+                    self._configuration.endpoints,
+                    self._tokens,
+                    key,
+                    timeout_s=self._timeout_s(timeout),
+                    clock=self._clock,
+                )
+            )
+        except FetchFailed as error:
+            KameleoonLogger.error("Remote data could not be fetched: %s", error.reason)
+            return None
+
+    def _fetch_audiences(
+        self, code: str, custom_data_index: int, warehouse_key: str | None, timeout: float | None
+    ) -> Flow[CustomData | None]:
+        answer = yield from self._fetch_map(warehouse_key or code, timeout)
+        if answer is None:
+            return None
+        audiences = answer.get("warehouseAudiences") if isinstance(answer, dict) else None
+        datum = CustomData(custom_data_index, *(audiences if isinstance(audiences, dict) else ()))
+        self.add_data(code, datum)
+        return datum
+
+    def _fetch_visitor(
+        self,
+        code: str,
+        add_data: bool,
+        timeout: float | None,
+        data_filter: RemoteVisitorDataFilter | None,
+        is_unique_identifier: bool | None,
+    ) -> Flow[list[Data]]:
+        self._identify(code, is_unique_identifier)
+        visitor = self._store.read(code)
+        wanted = data_filter or RemoteVisitorDataFilter()
+        try:
+            root = yield from fetch_visitor(
+                self._configuration.endpoints,
+                self._tokens,
+                code,
+                wanted,
+                is_mapping_value=visitor is not None and visitor.is_unique,
+                timeout_s=self._timeout_s(timeout),
+                clock=self._clock,
+            )
+        except FetchFailed as error:
+            KameleoonLogger.error("Remote visitor data could not be fetched: %s", error.reason)
+            return []
+        if root is None:
+            return []
+        catalogue = self._evaluation.ruleset.catalogue
+        resend = frozenset(index for index, entry in catalogue.by_index.items() if entry.visitor_scope)
+        found = read_remote_visitor(root, wanted, resend, now_ms())
+        facts: list[Fact] = [found.fact] if add_data else []
+        if wanted.visitor_code and found.visitor_code:
+            facts.insert(0, MappedFrom(found.visitor_code))
+        if facts:
+            self._store.write(code, facts, now_ms())
+        return found.data
+
+    def _on_configuration(self, announced: bool) -> None:
+        handler = self._handlers.get(EventType.DATAFILE_UPDATE)
+        if handler is not None:
+            source = DataFileUpdateEvent.Source.STREAMING if announced else DataFileUpdateEvent.Source.POLLING
+            event = DataFileUpdateEvent(source, self._evaluation.ruleset.data_file.date_modified)
+            self._dispatcher.post(lambda: handler.on_update(event))
+        if announced and self._on_streamed_update is not None:
+            self._dispatcher.post(self._on_streamed_update)
+
+    def _on_request(self, request: Request, outcome: Response | TransportError, seconds: float) -> None:
+        handler = self._handlers.get(EventType.HTTP_REQUEST)
+        if handler is not None:
+            self._dispatcher.post(lambda: _tell_request(handler, request, outcome, int(seconds * 1000)))
+
+
+def _tell_request(handler: Any, request: Request, outcome: Response | TransportError, millis: int) -> None:
+    reasons = HttpRequestFailure.Reason
+    if isinstance(outcome, TransportError):
+        timed_out = outcome.kind is TransportErrorKind.TIMEOUT
+        failure = HttpRequestFailure(reasons.CANCELLED if timed_out else reasons.EXCEPTION, cause=outcome)
+        handler.on_request_failed(request.kind, failure, millis)
+    elif outcome.is_success or outcome.status in (304, 403):
+        handler.on_request_succeeded(request.kind, outcome.status, millis)
+    else:
+        handler.on_request_failed(request.kind, HttpRequestFailure(reasons.HTTP_STATUS, outcome.status), millis)
+
+
+def _make_store(given: object | None, session_s: float, max_visitors: int) -> VisitorStore:
+    if given is None:
+        return MemoryStore(session_s, max_visitors)
+    if not isinstance(given, VisitorStore):
+        raise KameleoonError(f"visitor_store: {type(given).__name__} does not have the methods of a VisitorStore")
+    return given
+
+
+def _cookie_text(value: object) -> str | None:
+    text = getattr(value, "value", value)
+    return text if isinstance(text, str) else None
+
+
+def _in_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _deprecated(name: str, instead: str) -> None:
+    warnings.warn(f"{name}() is deprecated, use {instead}()", DeprecationWarning, stacklevel=3)

@@ -1,0 +1,1 @@
+"""One thin file for each web framework, over the cookie rules of `kameleoon.cookies`."""

@@ -1,0 +1,98 @@
+"""
+What every visitor store promises.
+
+A store may keep its visitors in this process or share them between many; the client does not know which.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from kameleoon._visitor.facts import Fact
+    from kameleoon._visitor.record import Visitor
+    from kameleoon._visitor.unsent import Unsent
+
+
+class Claim(NamedTuple):
+    """What of one visitor is to be sent now; ``None`` when the store does not know the code."""
+
+    code: str
+    unsent: Unsent | None
+
+
+class Ended(NamedTuple):
+    """A visitor whose session is over, or who had to make room."""
+
+    code: str
+    visitor: Visitor
+
+
+@runtime_checkable
+class VisitorStore(Protocol):
+    """
+    Keeps visitors between requests and forgets ended sessions.
+
+    All methods may be called from any thread. None raises because a backing service is away: the store then answers with what
+    it knows in this process. A session ends when a code was not active for the session's duration; whatever was unsent
+    then is handed out by `expire`, once, by one of the processes that share the store.
+    """
+
+    def read(self, code: str) -> Visitor | None:
+        """
+        The visitor behind *code*, ``None`` when unknown. Counts as activity.
+
+        The record may be read freely; it may gain facts meanwhile, but what it holds is never changed in place.
+        """
+
+    def peek(self, code: str) -> Visitor | None:
+        """As `read`, without counting as activity."""
+
+    def write(self, code: str, facts: Iterable[Fact], now_ms: int) -> Visitor:
+        """
+        Apply *facts* in order, as one; makes the visitor when unknown. Counts as activity.
+
+        Args:
+            code: The visitor code.
+            facts: What became known.
+            now_ms: Now, in milliseconds since 1970: the start of a new visitor's visit.
+
+        Returns:
+            The visitor as he is now.
+        """
+
+    def link(self, code: str, other: str, now_ms: int) -> None:
+        """
+        Let *other* share the record of *code* from now on. What *other* had unsent is handed out by `expire`.
+
+        Args:
+            code: A visitor code; made when unknown.
+            other: Another code.
+            now_ms: Now, in milliseconds since 1970.
+        """
+
+    def claim(self, codes: Sequence[str], *, consent_required: bool) -> list[Claim]:
+        """
+        Take what is unsent of each of *codes*. No item is ever handed out twice. Does not count as activity.
+
+        Args:
+            codes: Visitor codes, in any number.
+            consent_required: Whether items wait for consent, see `kameleoon._visitor.unsent.take_unsent`.
+        """
+
+    def sendable_codes(self) -> list[str]:
+        """Codes of all visitors that hold anything that is, or was, to be sent. Does not count as activity."""
+
+    def expire(self) -> list[Ended]:
+        """Visitors whose session ended since the last call; the store holds them no more."""
+
+    def after_fork_in_child(self) -> None:
+        """In a forked child: what is unsent belongs to the parent, so that it counts as sent here."""
+
+    def __len__(self) -> int:
+        """Number of codes known."""
+
+    def close(self) -> None:
+        """Free what the store holds. Calling it again does nothing."""
