@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -34,6 +35,7 @@ def refusal(status: int, slug: str, message: str) -> web.HTTPException:
     return error
 
 
+_log = logging.getLogger("kameleoon.server")
 _BY_STATUS: dict[int, Callable[[], web.HTTPException]] = {
     400: web.HTTPBadRequest,
     401: web.HTTPUnauthorized,
@@ -48,6 +50,10 @@ async def errors_as_json(
     """Give every error a JSON body, also those that come from routing."""
     try:
         return await handler(request)
+    except web.RequestPayloadError as error:
+        answer = error_answer(400, "broken_body", f"the body cannot be read: {' '.join(str(error).split())}")
+        answer.force_close()
+        return answer
     except web.HTTPException as error:
         if error.content_type == "application/json":
             return web.Response(text=error.text, status=error.status, content_type="application/json")
@@ -55,6 +61,9 @@ async def errors_as_json(
         allow = error.headers.get("Allow")
         headers = {"Allow": allow} if allow else None
         return error_answer(error.status, slug, f"{request.method} {request.path}: {error.reason}", headers)
+    except Exception:
+        _log.exception("%s %s failed", request.method, request.path)
+        return error_answer(500, "internal_error", "the server failed; its log says how")
 
 
 def site_code_of(request: web.Request) -> str:

@@ -20,14 +20,21 @@ if TYPE_CHECKING:
     from aiohttp import web
 
 
+_MAX_FIELDS = 20
+
+
 async def give_token(request: web.Request) -> web.Response:
     """
     ``POST /oauth/token``, credentials in the form or as Basic authorization.
 
-    Errors have the bodies of RFC 6749: 400 for another grant, 401 without both id and secret.
+    Errors have the bodies of RFC 6749: 400 for another grant or a form that is none, 401 without both id and secret.
     """
     service = request.app[SERVICE]
-    form = parse_qs((await request.read()).decode(errors="replace"), max_num_fields=20)
+    content = (await request.read()).decode(errors="replace")
+    try:
+        form = parse_qs(content, max_num_fields=_MAX_FIELDS)
+    except ValueError:
+        return json_answer({"error": "invalid_request"}, 400)
     if form.get("grant_type") != ["client_credentials"]:
         return json_answer({"error": "unsupported_grant_type"}, 400)
     client_id, secret = _basic(request.headers.get("Authorization", ""))

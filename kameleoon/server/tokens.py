@@ -46,7 +46,8 @@ class Tokens:
     def is_good(self, token: str, now_s: float) -> bool:
         """Whether *token* was issued here and has not expired; never raises."""
         signed, _, signature = token.rpartition(".")
-        if not hmac.compare_digest(signature.encode(), self._signature(signed).encode()):
+        # What comes with a request may hold any bytes; those that are no text are no token either.
+        if not token.isascii() or not hmac.compare_digest(signature, self._signature(signed)):
             return False
         claims = json.loads(base64.urlsafe_b64decode(signed.partition(".")[2] + "=="))
         return bool(claims["exp"] > now_s)

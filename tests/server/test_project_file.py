@@ -31,7 +31,9 @@ flags:
 
 def condition(text):
     """The wire form of one condition written in a segment."""
-    project = parse_project(f"{HEAD}{CHECKOUT}segments:\n  others: {{id: 41, device: phone}}\n  here: {{all: [{text}]}}\n")
+    project = parse_project(
+        f"{HEAD}{CHECKOUT}segments:\n  others: {{id: 41, device: phone}}\n  here: {{all: [{text}]}}\n"
+    )
     built = build_configuration(project, "production", modified_ms=0)
     return built["segments"][1]["conditionsData"]["firstLevel"][0]["conditions"][0]
 
@@ -44,23 +46,43 @@ def problems(text):
 
 
 WIRE = [
-    ("{custom_data: plan, is: gold}", "CUSTOM_DATUM", {"customDataIndex": "7", "valueMatchType": "EXACT", "value": "gold"}),
+    (
+        "{custom_data: plan, is: gold}",
+        "CUSTOM_DATUM",
+        {"customDataIndex": "7", "valueMatchType": "EXACT", "value": "gold"},
+    ),
     ("{custom_data: plan, is: 5}", "CUSTOM_DATUM", {"customDataIndex": "7", "valueMatchType": "EQUAL", "value": "5"}),
     ("{custom_data: plan, is: true}", "CUSTOM_DATUM", {"customDataIndex": "7", "valueMatchType": "TRUE", "value": ""}),
-    ("{custom_data: plan, contains: ol}", "CUSTOM_DATUM", {"customDataIndex": "7", "valueMatchType": "CONTAINS", "value": "ol"}),
+    (
+        "{custom_data: plan, contains: ol}",
+        "CUSTOM_DATUM",
+        {"customDataIndex": "7", "valueMatchType": "CONTAINS", "value": "ol"},
+    ),
     (
         "{custom_data: plan, matches: 'g.*'}",
         "CUSTOM_DATUM",
         {"customDataIndex": "7", "valueMatchType": "REGULAR_EXPRESSION", "value": "g.*"},
     ),
-    ("{custom_data: plan, above: 2.5}", "CUSTOM_DATUM", {"customDataIndex": "7", "valueMatchType": "GREATER", "value": "2.5"}),
-    ("{custom_data: plan, below: 2}", "CUSTOM_DATUM", {"customDataIndex": "7", "valueMatchType": "LOWER", "value": "2"}),
+    (
+        "{custom_data: plan, above: 2.5}",
+        "CUSTOM_DATUM",
+        {"customDataIndex": "7", "valueMatchType": "GREATER", "value": "2.5"},
+    ),
+    (
+        "{custom_data: plan, below: 2}",
+        "CUSTOM_DATUM",
+        {"customDataIndex": "7", "valueMatchType": "LOWER", "value": "2"},
+    ),
     (
         "{custom_data: plan, among: [gold, 1]}",
         "CUSTOM_DATUM",
         {"customDataIndex": "7", "valueMatchType": "AMONG_VALUES", "value": '["gold","1"]'},
     ),
-    ("{custom_data: plan, defined: false}", "CUSTOM_DATUM", {"customDataIndex": "7", "valueMatchType": "UNDEFINED", "value": ""}),
+    (
+        "{custom_data: plan, defined: false}",
+        "CUSTOM_DATUM",
+        {"customDataIndex": "7", "valueMatchType": "UNDEFINED", "value": ""},
+    ),
     (
         "{custom_data: plan, defined: true}",
         "CUSTOM_DATUM",
@@ -169,12 +191,18 @@ def test_all_and_any_become_two_levels(written, outer, inner):
 def test_on_and_off_and_no_stay_words():
     """Keys and values that YAML 1.1 takes for booleans, octal numbers, times and dates are the words that are written."""
     project = parse_project(
-        HEAD + "flags:\n  a:\n    default: off\n    variations: {off: {variables: {x: no, t: 12:30, d: 2026-01-02, o: 0o7}}, on: {}}\n"
+        HEAD
+        + "flags:\n  a:\n    default: off\n    variations: {off: {variables: {x: no, t: 12:30, d: 2026-01-02, o: 0o7}}, on: {}}\n"
     )
     (flag,) = project.flags
     assert flag.default_variation == "off"
     assert [variation.key for variation in flag.variations] == ["off", "on"]
-    assert [variable.value for variable in flag.variations[0].variables.values()] == ["no", "12:30", "2026-01-02", "0o7"]
+    assert [variable.value for variable in flag.variations[0].variables.values()] == [
+        "no",
+        "12:30",
+        "2026-01-02",
+        "0o7",
+    ]
 
 
 def test_variable_types_are_inferred_or_declared():
@@ -207,7 +235,8 @@ def test_derived_ids_do_not_move():
     """Ids that the author left out are the same in every run and when other things are added, removed or put in between."""
     before = parse_project(HEAD + "flags:\n  a: {rules: [{experiment: [off, on]}]}\n").flags[0]
     after = parse_project(
-        HEAD + "segments:\n  s: {device: phone}\nflags:\n  b: {}\n  a: {rules: [{deliver: on, to: s}, {experiment: [off, on]}]}\n"
+        HEAD
+        + "segments:\n  s: {device: phone}\nflags:\n  b: {}\n  a: {rules: [{deliver: on, to: s}, {experiment: [off, on]}]}\n"
     ).flags[1]
     assert before.id == after.id == 1152505880
     assert before.rules[0] == after.rules[1]
@@ -216,7 +245,8 @@ def test_derived_ids_do_not_move():
 def test_equal_shares_and_percentages():
     """A list of variations divides equally; percentages give exactly what is written."""
     flag = parse_project(
-        HEAD + "flags:\n  a: {default: x, variations: [x, y, z], rules: [experiment: [x, y, z], experiment: {x: 33.3%, y: 66.7%}]}\n"
+        HEAD
+        + "flags:\n  a: {default: x, variations: [x, y, z], rules: [experiment: [x, y, z], experiment: {x: 33.3%, y: 66.7%}]}\n"
     ).flags[0]
     assert [share.share for share in flag.rules[0].shares] == [1 / 3] * 3
     assert [share.share for share in flag.rules[1].shares] == [0.333, 0.667]
@@ -263,7 +293,12 @@ def test_the_specs_worked_example():
 def test_the_demo_project_has_what_the_shop_plays():
     """The demo shop's project has its flags, goals and a three-way experiment with four typed variables."""
     project = read_project(DEMO)
-    assert [flag.key for flag in project.flags] == ["checkout_design", "free_shipping", "new_payment", "recommendations"]
+    assert [flag.key for flag in project.flags] == [
+        "checkout_design",
+        "free_shipping",
+        "new_payment",
+        "recommendations",
+    ]
     assert {goal.key: goal.id for goal in project.goals} == {"purchase": 1001, "newsletter": 1002}
     design = project.flags[0]
     assert [share.variation_key for share in design.rules[0].shares] == ["classic", "one_page", "express"]
@@ -281,22 +316,46 @@ MISTAKES = [
     ("project: {site_code: a b}", "shop.yaml:1:22: project.site_code: 'a b' is no site code"),
     (HEAD + "flag: {}", "shop.yaml:5:1: flag: unknown key; did you mean 'flags'?"),
     (HEAD + "project: {}", "shop.yaml:5:1: project: this key is here twice"),
-    (HEAD + "flags:\n  a: {default: of}", "shop.yaml:6:16: flags.a.default: this flag has no variation 'of'; did you mean 'off'?"),
+    (
+        HEAD + "flags:\n  a: {default: of}",
+        "shop.yaml:6:16: flags.a.default: this flag has no variation 'of'; did you mean 'off'?",
+    ),
     (HEAD + "flags:\n  a: {variations: [x, y]}", "shop.yaml:6:6: flags.a: default is missing; expected one of x, y"),
     (HEAD + "flags:\n  a: {variations: []}", "flags.a.variations: there is no variation here"),
-    (HEAD + "flags:\n  a: {rules: [{deliver: onn}]}", "shop.yaml:6:25: flags.a.rules[0].deliver: this flag has no variation 'onn'"),
+    (
+        HEAD + "flags:\n  a: {rules: [{deliver: onn}]}",
+        "shop.yaml:6:25: flags.a.rules[0].deliver: this flag has no variation 'onn'",
+    ),
     (HEAD + "flags:\n  a: {rules: [{deliver: on, experiment: {}}]}", "flags.a.rules[0]: a rule has either deliver"),
-    (HEAD + "flags:\n  a: {rules: [{deliver: on, to: x}]}", "flags.a.rules[0].to: there is no segment 'x'; there is none"),
+    (
+        HEAD + "flags:\n  a: {rules: [{deliver: on, to: x}]}",
+        "flags.a.rules[0].to: there is no segment 'x'; there is none",
+    ),
     (HEAD + "flags:\n  a: {rules: [{experiment: {off: 50%, on: 40%}}]}", "the shares sum to 90.0000%, expected 100%"),
-    (HEAD + "flags:\n  a: {rules: [{experiment: {off: 0.5, on: 0.5}}]}", "'0.5' is not understood, expected a percentage such as 80%"),
-    (HEAD + "flags:\n  a: {rules: [{deliver: on, exposition: 101%}]}", "'101%' is not understood, expected a percentage"),
-    (HEAD + "flags:\n  a: {rules: [{deliver: on, key: x}, {deliver: on, key: x}]}", "another rule of this flag has the key 'x'"),
+    (
+        HEAD + "flags:\n  a: {rules: [{experiment: {off: 0.5, on: 0.5}}]}",
+        "'0.5' is not understood, expected a percentage such as 80%",
+    ),
+    (
+        HEAD + "flags:\n  a: {rules: [{deliver: on, exposition: 101%}]}",
+        "'101%' is not understood, expected a percentage",
+    ),
+    (
+        HEAD + "flags:\n  a: {rules: [{deliver: on, key: x}, {deliver: on, key: x}]}",
+        "another rule of this flag has the key 'x'",
+    ),
     (HEAD + "flags:\n  a: {environments: {prod: on}}", "there is no environment 'prod'; did you mean 'production'?"),
     (HEAD + "flags:\n  a: {bucket_by: x}", "flags.a.bucket_by: there is no custom data 'x'"),
     (HEAD + "flags:\n  a: {variables: {x: numbr}}", "'numbr' is not understood, did you mean 'number'?"),
-    (HEAD + "flags:\n  a: {variables: {x: number}, variations: {off: {variables: {x: big}}}}", "'big' is not understood, expected a number"),
+    (
+        HEAD + "flags:\n  a: {variables: {x: number}, variations: {off: {variables: {x: big}}}}",
+        "'big' is not understood, expected a number",
+    ),
     (HEAD + "flags:\n  a: {variables: {x: boolean}, variations: {off: {variables: {x: 1}}}}", "expected true or false"),
-    (HEAD + "flags:\n  a: {variations: {off: {variables: {x: 1}}, on: {variables: {x: one}}}}", "'one' is not understood, expected a number"),
+    (
+        HEAD + "flags:\n  a: {variations: {off: {variables: {x: 1}}, on: {variables: {x: one}}}}",
+        "'one' is not understood, expected a number",
+    ),
     (HEAD + "segments:\n  s: {}", "shop.yaml:6:6: segments.s: no condition here"),
     (HEAD + "segments:\n  s: {all: []}", "segments.s.all: the list is empty"),
     (HEAD + "segments:\n  s: [{device: phone}]", "segments.s: this is a list; write all: […] or any: […]"),
@@ -313,9 +372,18 @@ MISTAKES = [
     (HEAD + "segments:\n  s: {segment: t}\n  t: {not: {segment: s}}", "segments.t: this segment refers to itself"),
     (HEAD + "holdout: 5", "holdout: '5' is not understood, expected a percentage"),
     ("project: {site_code: a}\ngoals: [{key: any}]", "'any' stands for every goal"),
-    ("project: {site_code: a}\ngoals: [{key: x}, {key: x}]", "shop.yaml:2:19: goals[1]: there are two with the key 'x'"),
-    ("project: {site_code: a}\ngoals: [{key: x, id: 5}, {key: y, id: 5}]", "shop.yaml:2:39: goals[1].id: goal y has the id 5, which goal x has too"),
-    ("project: {site_code: a}\ncustom_data: [{name: x, index: 1}, {name: y, index: 1}]", "custom_data[1].index: the index 1 is taken"),
+    (
+        "project: {site_code: a}\ngoals: [{key: x}, {key: x}]",
+        "shop.yaml:2:19: goals[1]: there are two with the key 'x'",
+    ),
+    (
+        "project: {site_code: a}\ngoals: [{key: x, id: 5}, {key: y, id: 5}]",
+        "shop.yaml:2:39: goals[1].id: goal y has the id 5, which goal x has too",
+    ),
+    (
+        "project: {site_code: a}\ncustom_data: [{name: x, index: 1}, {name: y, index: 1}]",
+        "custom_data[1].index: the index 1 is taken",
+    ),
     ("project: {site_code: a}\nenvironments: []", "environments: the list is empty"),
     ("a: [", "shop.yaml:1:5: not YAML"),
     ("a: &x 1\nb: *x", "shop.yaml:1:4: anchors and aliases"),
@@ -336,8 +404,15 @@ def test_a_mistake_is_named_with_its_place(text, message):
 
 def test_all_mistakes_are_reported_at_once():
     """One run names every mistake, in the order of the file."""
-    found = problems(HEAD + "goal: []\nsegments:\n  s: {devise: phone}\nflags:\n  a: {rules: [{deliver: x}]}\n  b: {default: y}\n")
-    assert [problem.split(": ")[1] for problem in found] == ["goal", "segments.s.devise", "flags.a.rules[0].deliver", "flags.b.default"]
+    found = problems(
+        HEAD + "goal: []\nsegments:\n  s: {devise: phone}\nflags:\n  a: {rules: [{deliver: x}]}\n  b: {default: y}\n"
+    )
+    assert [problem.split(": ")[1] for problem in found] == [
+        "goal",
+        "segments.s.devise",
+        "flags.a.rules[0].deliver",
+        "flags.b.default",
+    ]
 
 
 def test_a_missing_file_is_a_project_error(tmp_path):

@@ -1,0 +1,116 @@
+"""The command line, as a process: it serves until it is told to stop, and says in one line what it cannot use."""
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import requests
+
+DEMO = str(Path(__file__).parents[2] / "sample-config" / "demo-project.yaml")
+
+
+def kameleoon(*arguments):
+    """Run the command to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "kameleoon", *arguments], capture_output=True, text=True, timeout=30, check=False
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_serve_until_a_signal(tmp_path, number):
+    """The server announces its URL, serves, stores into its file, and ends with 0 at SIGINT and SIGTERM without a word."""
+    database = tmp_path / "events.sqlite"
+    command = [
+        sys.executable,
+        "-m",
+        "kameleoon",
+        "serve",
+        DEMO,
+        "--port",
+        "0",
+        "--database",
+        str(database),
+        "--environment",
+        "staging",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        announced = process.stdout.readline()
+        url = re.search(r"Serving demoshop01 at (http://127\.0\.0\.1:\d+) ", announced).group(1)
+        flags = {
+            flag["featureKey"]: flag for flag in requests.get(f"{url}/v3/demoshop01", timeout=10).json()["featureFlags"]
+        }
+        assert flags["recommendations"]["environmentEnabled"] is False
+        process.send_signal(number)
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (0, "", "")
+    assert database.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "kameleoon: the following arguments are required: COMMAND"),
+        (("play",), "kameleoon: argument COMMAND: invalid choice: 'play'"),
+        (("serve",), "kameleoon serve: the following arguments are required: PROJECT.yaml"),
+        (("serve", DEMO, "--port", "many"), "kameleoon serve: argument --port: 'many' is no port, expected 0 to 65535"),
+        (("serve", DEMO, "--port", "65536"), "'65536' is no port"),
+        (("serve", DEMO, "--environment", "prod"), "has no 'prod'; it has production, staging"),
+        (("serve", "nowhere.yaml"), "kameleoon serve: nowhere.yaml: cannot be read: No such file or directory"),
+        (("serve", "/"), "kameleoon serve: /: cannot be read: Is a directory"),
+        (("serve", DEMO, "--database", "/nowhere/x.sqlite"), "kameleoon serve: /nowhere/x.sqlite: cannot be opened"),
+        (("serve", DEMO, "--database", DEMO, "--port", "0"), "cannot be used as a database: file is not a database"),
+        (("serve", DEMO, "--host", "192.0.2.1", "--port", "0"), "kameleoon serve: 192.0.2.1:0: cannot listen: "),
+    ],
+)
+def test_what_cannot_be_used_is_said_in_one_line(arguments, message):
+    """A wrong argument gives one line on standard error and exit code 2, without a traceback."""
+    done = kameleoon(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_mistake_in_the_project_is_located(tmp_path):
+    """A mistake in the project file is given with file, line, column and key path."""
+    path = tmp_path / "shop.yaml"
+    path.write_text("project: {site_code: shop123456}\nflags:\n  checkout: {default: of}\n")
+    done = kameleoon("serve", str(path))
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"kameleoon serve: {path}:3:23: flags.checkout.default: this flag has no variation 'of';"
+        " did you mean 'off'? expected one of off, on\n"
+    )
+
+
+def test_a_port_in_use_is_named():
+    """A taken port gives one line that names it."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = kameleoon("serve", DEMO, "--port", str(port))
+    assert done.returncode == 2
+    assert (
+        done.stderr
+        == f"kameleoon serve: 127.0.0.1:{port}: the port is in use; choose another with --port, or 0 for a free one\n"
+    )
+
+
+def test_help_and_version():
+    """Help and version end with 0 and need no server."""
+    assert "--database FILE" in kameleoon("serve", "--help").stdout
+    assert kameleoon("--version").stdout.startswith("kameleoon 1.")
+    loaded = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys, kameleoon.__main__; print('aiohttp' in sys.modules, 'argparse' in sys.modules)",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    assert loaded.stdout.split()[0] == "False"
