@@ -1,0 +1,120 @@
+"""Fetching the configuration over HTTP: what counts as one, and what is remembered to ask only for a newer one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from kameleoon._transport.deadline import Deadline
+from kameleoon._transport.flow import exchange
+from kameleoon._transport.message import FetchFailed, Request, TransportError
+from kameleoon._transport.retry import parse_retry_after
+from kameleoon.events import RequestType
+from kameleoon.sdk_version import SdkVersion
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kameleoon._transport.endpoints import Endpoints
+    from kameleoon._transport.flow import Flow
+    from kameleoon._transport.message import Response
+
+SERVICE = "service"
+"""`Fetched.source_name` of what came over HTTP."""
+
+_ATTEMPTS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """
+    One version of the configuration, as its source gave it.
+
+    Attributes:
+        body: The JSON text, for those who store or pass it on.
+        root: The same, decoded: an object that is not empty. It is shared, so nobody may change it.
+        source_name: `Source.name` of where it came from.
+        last_modified: The service's ``Last-Modified``, verbatim, or ``None``.
+        revision: How another source tells this version from a newer one, or ``None``.
+    """
+
+    body: bytes = field(repr=False)
+    root: dict[str, Any] = field(repr=False)
+    source_name: str
+    last_modified: str | None = None
+    revision: str | None = None
+
+
+def fetch_configuration(
+    endpoints: Endpoints, known: Fetched | None, ts: int | None, timeout_s: float, clock: Callable[[], float]
+) -> Flow[Fetched | None]:
+    """
+    Ask the service for a configuration newer than *known*.
+
+    A failure is followed by one more attempt at once, if time is left and the service did not ask to wait.
+
+    Args:
+        endpoints: Whose configuration.
+        known: What the client works with, or ``None``.
+        ts: The version that the stream announced, in milliseconds, or ``None``.
+        timeout_s: Seconds for both attempts together.
+        clock: Monotonic seconds.
+
+    Returns:
+        The new configuration, or ``None`` when *known* is still the newest.
+
+    Raises:
+        FetchFailed: Nothing arrived, or something that is not a configuration: any status but 2xx, other content than JSON,
+            invalid JSON, an empty object or no object at all, and 304 when nothing is known. ``status`` tells a 403 apart.
+
+    Source:
+        spec/network.md 4.2 and 4.3; faults B2, D3.
+    """
+    deadline = Deadline(clock, timeout_s)
+    headers = {"X-Kameleoon-SDK-Type": SdkVersion.NAME, "X-Kameleoon-SDK-Version": SdkVersion.VERSION}
+    if known is not None and known.last_modified:
+        headers["If-Modified-Since"] = known.last_modified
+    request = Request(RequestType.DATAFILE, "GET", endpoints.configuration(ts), headers=headers, timeout_s=timeout_s)
+    for attempts_left in reversed(range(_ATTEMPTS)):
+        try:
+            response = yield from exchange(deadline.limit(request))
+        except TransportError as error:
+            if attempts_left and deadline.remaining() > 0:
+                continue
+            raise FetchFailed(str(error)) from error
+        is_worth_repeating = (
+            not response.is_success
+            and response.status not in {304, 403}
+            and parse_retry_after(response.headers.get("retry-after"), 0.0) is None
+        )
+        if not (is_worth_repeating and attempts_left and deadline.remaining() > 0):
+            return _read(request, response, known)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _read(request: Request, response: Response, known: Fetched | None) -> Fetched | None:
+    if response.status == 304 and known is not None:
+        return None
+    root, fault = _root(response)
+    if root is None:
+        raise FetchFailed(
+            f"{request.method} {request.target}: {fault}",
+            status=response.status,
+            retry_after=response.headers.get("retry-after"),
+        )
+    return Fetched(response.body, root, SERVICE, last_modified=response.headers.get("last-modified"))
+
+
+def _root(response: Response) -> tuple[dict[str, Any] | None, str]:
+    """Give the decoded object, or ``None`` and what is wrong with the response."""
+    if not response.is_success:
+        return None, f"status {response.status}"
+    if not response.is_json:
+        return None, f"content of type {response.headers.get('content-type', 'unknown')!r} instead of JSON"
+    try:
+        root = response.json()
+    except ValueError as error:
+        return None, f"invalid JSON ({error})"
+    if not isinstance(root, dict) or not root:
+        return None, "JSON that is not an object with members"
+    return root, ""
