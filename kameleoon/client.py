@@ -50,6 +50,7 @@ from kameleoon.exceptions import (
     Initialization,
     KameleoonError,
     SiteCodeIsEmpty,
+    VisitorCodeInvalid,
 )
 from kameleoon.logging.kameleoon_logger import KameleoonLogger
 from kameleoon.logging.logger import DefaultLogger
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
 
 _CONFIGURATION = "configuration"
 _TRACKING = "tracking"
+_DELIVERY = "delivery"
 _TOKEN = "access token"  # noqa: S105 - a job's name
 _TOKEN_INTERVAL_S = 60.0
 
@@ -250,24 +252,32 @@ class KameleoonClient:
             elif self._settings.cookie_removed_on_refusal:
                 cookies[VISITOR_COOKIE] = self._cookies.removal(time.time())
 
-    def visitor_cookie(self, visitor_code: str) -> str | None:
+    def visitor_cookie(self, visitor_code: str, *, was_sent: bool) -> str | None:
         """
         The ``Set-Cookie`` value that belongs to a response, for middlewares.
 
         Args:
             visitor_code: The visitor.
+            was_sent: Whether the request had the cookie.
 
         Returns:
-            The cookie as far as his consent allows, its removal when he refused and ``cookie_removed_on_refusal`` is on, or
-            ``None`` for no cookie.
+            The cookie, its life renewed, as far as the visitor's consent allows; while consent is required and not given, a
+            cookie that was sent is repeated without attributes and a new one is set only if a flag may be delivered without
+            consent. When he refused and ``cookie_removed_on_refusal`` is on, the cookie's removal. ``None`` for no cookie.
+
+        Source:
+            ``tests/vectors/cookies.json``, cases ``cookies-004-05`` and ``cookies-005-02``.
         """
         visitor = self._store.peek(visitor_code)
         consent = None if visitor is None else visitor.record.consent
+        now_s = time.time()
         if consent is False and self._settings.cookie_removed_on_refusal:
-            return self._cookies.removal_header(time.time())
-        if consent is not True and self._cookie_needs_consent():
-            return None
-        return self._cookies.header(visitor_code, time.time())
+            return self._cookies.removal_header(now_s)
+        if consent is True or not self._evaluation.ruleset.consent_required:
+            return self._cookies.header(visitor_code, now_s)
+        if was_sent:
+            return f"{VISITOR_COOKIE}={self._cookies.morsel(visitor_code, now_s).coded_value}"
+        return None if self._cookie_needs_consent() else self._cookies.header(visitor_code, now_s)
 
     def add_data(self, visitor_code: str, *args: Data | UniqueIdentifier | None, track: bool = True) -> None:
         """
@@ -354,15 +364,27 @@ class KameleoonClient:
         Raises:
             VisitorCodeInvalid: *visitor_code* is given and empty or longer than 255 characters.
         """
-        before = self._prepare_flush(visitor_code, is_unique_identifier)
+        if visitor_code is not None:
+            check_code(visitor_code)
+            self._identify(visitor_code, is_unique_identifier)
+        self._revive_after_fork()
         if not instant and timeout is None:
+            if visitor_code is None:
+                self._tracker.register_all()
+            else:
+                self._tracker.register(visitor_code)
             self._background.serve()
             return None
-        runs = self._background.hasten(_TRACKING)
+        sent, dropped = self._counters.sent, self._counters.dropped
+        if visitor_code is None:
+            self._tracker.collect_all()
+        else:
+            self._tracker.claim([visitor_code])
+        runs = self._background.hasten(_DELIVERY)
         if timeout is None:
             return None
-        self._background.wait_for(_TRACKING, runs, timeout)
-        return self._flush_result(before)
+        self._background.wait_for(_DELIVERY, runs, timeout)
+        return FlushResult(self._counters.sent - sent, self._tracker.pending, self._counters.dropped - dropped)
 
     async def flush_async(
         self,
@@ -624,12 +646,8 @@ class KameleoonClient:
             timeout: Seconds for everything; the default timeout without it.
 
         Returns:
-            The custom data, ``None`` when the audiences cannot be had.
-
-        Raises:
-            VisitorCodeInvalid: *visitor_code* is empty or longer than 255 characters.
+            The custom data, ``None`` when the audiences cannot be had, or the code is not valid.
         """
-        check_code(visitor_code)
         return self._run(self._fetch_audiences(visitor_code, custom_data_index, warehouse_key, timeout))
 
     async def get_visitor_warehouse_audience_async(
@@ -640,7 +658,6 @@ class KameleoonClient:
         timeout: float | None = None,  # noqa: ASYNC109 - the vendor's signature
     ) -> CustomData | None:
         """`get_visitor_warehouse_audience` without blocking the event loop."""
-        check_code(visitor_code)
         return await self._arun(self._fetch_audiences(visitor_code, custom_data_index, warehouse_key, timeout))
 
     # --- events -------------------------------------------------------------------------------------------------------
@@ -685,8 +702,9 @@ class KameleoonClient:
         timeout_s = self._settings.exit_timeout_s if timeout is None else timeout
         deadline = self._clock() + timeout_s
         if not self._is_forked:
-            runs = self._background.hasten(_TRACKING)
-            self._background.wait_for(_TRACKING, runs, timeout_s)
+            self._tracker.collect()
+            runs = self._background.hasten(_DELIVERY)
+            self._background.wait_for(_DELIVERY, runs, timeout_s)
             self._background.stop(max(0.0, deadline - self._clock()))
         if len(self._outbox):
             KameleoonLogger.warning("%d events could not be sent before the client was closed", len(self._outbox))
@@ -739,6 +757,7 @@ class KameleoonClient:
                 lambda: settings.tracking_interval_s,
                 due_s=self._clock() + settings.tracking_interval_s,
             ),
+            Job(_DELIVERY, self._tracker.deliver_at_once, lambda: None),
             Job(_TOKEN, self._renew_token, lambda: _TOKEN_INTERVAL_S, due_s=self._clock() + _TOKEN_INTERVAL_S),
         ]
         schedule = Schedule(jobs, self._clock)
@@ -791,21 +810,6 @@ class KameleoonClient:
         self._background.start()
         KameleoonLogger.info("Forked: this process works on its own, the parent sends what it had")
 
-    def _prepare_flush(self, visitor_code: str | None, is_unique_identifier: bool | None) -> tuple[int, int]:
-        before = (self._counters.sent, self._counters.dropped)
-        if visitor_code is None:
-            for code in self._store.sendable_codes():
-                self._register(code)
-        else:
-            check_code(visitor_code)
-            self._identify(visitor_code, is_unique_identifier)
-            self._register(visitor_code)
-        return before
-
-    def _flush_result(self, before: tuple[int, int]) -> FlushResult:
-        sent, dropped = before
-        return FlushResult(self._counters.sent - sent, len(self._outbox), self._counters.dropped - dropped)
-
     def _identify(self, code: str, is_unique_identifier: bool | None) -> None:
         if is_unique_identifier is not None:
             self._store.write(code, [Identified(bool(is_unique_identifier))], now_ms())
@@ -848,6 +852,12 @@ class KameleoonClient:
     def _fetch_audiences(
         self, code: str, custom_data_index: int, warehouse_key: str | None, timeout: float | None
     ) -> Flow[CustomData | None]:
+        try:
+            check_code(code)
+        except VisitorCodeInvalid as error:
+            # The service's SDK raises here only from its asynchronous method; ours agree with each other.
+            KameleoonLogger.error("Warehouse audiences could not be fetched: %s", str(error))
+            return None
         answer = yield from self._fetch_map(warehouse_key or code, timeout)
         if answer is None:
             return None

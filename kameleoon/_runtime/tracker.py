@@ -59,18 +59,17 @@ class Tracker:
 
     @property
     def pending(self) -> int:
-        """Visitors registered and lines waiting."""
-        return len(self._registered) + len(self._outbox)
+        """Lines waiting to be sent."""
+        return len(self._outbox)
 
     def track(self) -> Flow[None]:
         """One round: what is registered and what of ended sessions is unsent goes out."""
         self.collect()
         yield from self._delivery.deliver()
 
-    def track_at_once(self) -> Flow[None]:
-        """`track` without waiting for the end of a pause after a failure."""
-        self.collect()
-        yield from self._delivery.deliver(at_once=True)
+    def deliver_at_once(self) -> Flow[None]:
+        """Send what the outbox holds, without waiting for the end of a pause after a failure."""
+        return self._delivery.deliver(at_once=True)
 
     def collect(self) -> None:
         """Move what is registered, and what ended sessions had unsent, into the outbox."""
@@ -78,6 +77,31 @@ class Tracker:
         codes = list(self._registered)
         for start in range(0, len(codes), _AT_ONCE):
             self.claim(codes[start : start + _AT_ONCE])
+
+    def register_all(self) -> None:
+        """Register every visitor that holds anything that is, or was, to be sent."""
+        for code, is_sendable in self._store.codes():
+            if is_sendable:
+                self.register(code)
+
+    def collect_all(self) -> None:
+        """
+        Move what all visitors have unsent into the outbox, as the service's SDK does for an instant flush of all.
+
+        That is a round for each visitor, of which the first takes all that were registered: so a registered visitor who
+        holds data is told once more, as active, unless he was the first.
+
+        Source:
+            ``tests/vectors/tracking.json``, cases ``tracking-010-03`` and ``tracking-011-06``.
+        """
+        codes = self._store.codes()
+        for code, is_sendable in codes[:1]:
+            if is_sendable:
+                self.register(code)
+        self.collect()
+        rest = [code for code, is_sendable in codes[1:] if is_sendable]
+        for start in range(0, len(rest), _AT_ONCE):
+            self.claim(rest[start : start + _AT_ONCE])
 
     def claim(self, codes: Sequence[str]) -> None:
         """Move what *codes* have unsent into the outbox."""

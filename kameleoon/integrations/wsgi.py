@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kameleoon.cookies import SIMULATION_COOKIE, VISITOR_COOKIE, is_usable, parse_header, visitor_code_in
+from kameleoon.cookies import MAX_CODE_LENGTH, SIMULATION_COOKIE, VISITOR_COOKIE, is_usable, parse_header, visitor_code_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
     from kameleoon.client import KameleoonClient
+
+MAX_COOKIE_LENGTH = 4096
+"""What browsers keep of one cookie, in bytes."""
 
 VISITOR_CODE_KEY = "kameleoon.visitor_code"
 """Where the visitor code is in the environment of a request."""
@@ -47,7 +50,8 @@ class KameleoonWSGIMiddleware:
         header = environ.get("HTTP_COOKIE", "")
         cookies = parse_header(header)
         given = visitor_code_in(cookies)
-        if given is not None and not is_usable(given):
+        # Up to the size that browsers keep, an over-long code raises as recorded; what is no browser's is no code at all.
+        if given is not None and (len(given) > MAX_COOKIE_LENGTH or not is_usable(given[:MAX_CODE_LENGTH])):
             given = None
             del cookies[VISITOR_COOKIE]
         code = self._client.get_visitor_code(
@@ -68,7 +72,7 @@ class KameleoonWSGIMiddleware:
             exc_info: tuple[type[BaseException], BaseException, TracebackType] | None = None,
             /,
         ) -> Callable[[bytes], object]:
-            cookie = self._client.visitor_cookie(code)
+            cookie = self._client.visitor_cookie(code, was_sent=given is not None)
             sent = headers if cookie is None else [*headers, ("Set-Cookie", cookie)]
             return start_response(status, sent) if exc_info is None else start_response(status, sent, exc_info)
 

@@ -96,9 +96,9 @@ class MemoryStore:
             claims.append(Claim(code, unsent))
         return claims
 
-    def sendable_codes(self) -> list[str]:
-        """See `VisitorStore.sendable_codes`."""
-        return [code for code, visitor in list(self._visitors.items()) if has_sendable(visitor.record)]
+    def codes(self) -> list[tuple[str, bool]]:
+        """See `VisitorStore.codes`."""
+        return [(code, has_sendable(visitor.record)) for code, visitor in list(self._visitors.items())]
 
     def expire(self) -> list[Ended]:
         """See `VisitorStore.expire`."""

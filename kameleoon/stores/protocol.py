@@ -82,8 +82,12 @@ class VisitorStore(Protocol):
             consent_required: Whether items wait for consent, see `kameleoon._visitor.unsent.take_unsent`.
         """
 
-    def sendable_codes(self) -> list[str]:
-        """Codes of all visitors that hold anything that is, or was, to be sent. Does not count as activity."""
+    def codes(self) -> list[tuple[str, bool]]:
+        """
+        All visitor codes, oldest first where the store knows, and whether they hold anything that is, or was, to be sent.
+
+        Does not count as activity.
+        """
 
     def expire(self) -> list[Ended]:
         """Visitors whose session ended since the last call; the store holds them no more."""
