@@ -12,7 +12,7 @@ import secrets
 import threading
 import time
 import warnings
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from kameleoon._runtime.configuration import Configuration
 from kameleoon._runtime.evaluation import Evaluation, now_ms
@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from http.cookies import SimpleCookie
     from types import TracebackType
 
+    from kameleoon._engine.choice import Choice
     from kameleoon._transport.flow import Flow
     from kameleoon._transport.message import Request, Response
     from kameleoon.config import KameleoonClientConfig
@@ -77,6 +78,8 @@ _TOKEN = "access token"  # noqa: S105 - a job's name
 _TOKEN_INTERVAL_S = 60.0
 
 _random = random.SystemRandom()
+
+T = TypeVar("T")
 
 
 class KameleoonClient:
@@ -133,7 +136,7 @@ class KameleoonClient:
     def __repr__(self) -> str:
         return f"KameleoonClient({self._site_code!r}, environment={self._settings.environment!r})"
 
-    def __enter__(self) -> KameleoonClient:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -141,7 +144,7 @@ class KameleoonClient:
     ) -> None:
         self.close()
 
-    async def __aenter__(self) -> KameleoonClient:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
@@ -392,14 +395,12 @@ class KameleoonClient:
         is_unique_identifier: bool | None = None,
         instant: bool = False,
         *,
-        timeout: float | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - the twin of `flush`
     ) -> FlushResult | None:
         """`flush` without blocking the event loop."""
         if timeout is None:
             return await asyncio.to_thread(self.flush, visitor_code, is_unique_identifier, instant)
-        return await asyncio.to_thread(
-            self.flush, visitor_code, is_unique_identifier, instant, timeout=timeout
-        )
+        return await asyncio.to_thread(self.flush, visitor_code, is_unique_identifier, instant, timeout=timeout)
 
     # --- flags --------------------------------------------------------------------------------------------------------
 
@@ -530,9 +531,7 @@ class KameleoonClient:
     def get_active_feature_list_for_visitor(self, visitor_code: str) -> list[str]:
         """Deprecated: the keys of what `get_active_features` gives. The code is not checked."""
         _deprecated("get_active_feature_list_for_visitor", "get_variations")
-        return [
-            key for key, choice in self._evaluation.decide_all(visitor_code, save=False) if choice.is_active
-        ]
+        return [key for key, choice in self._evaluation.decide_all(visitor_code, save=False) if choice.is_active]
 
     def get_feature_list(self) -> list[str]:
         """Deprecated: the keys of all flags, those disabled too."""
@@ -615,7 +614,7 @@ class KameleoonClient:
         Returns:
             Custom data, page views, device, browser, operating system, geolocation and conversions; empty on failure.
         """
-        return self._run(self._fetch_visitor(visitor_code, add_data, timeout, data_filter, is_unique_identifier)) or []
+        return self._run(self._fetch_visitor(visitor_code, add_data, timeout, data_filter, is_unique_identifier))
 
     async def get_remote_visitor_data_async(
         self,
@@ -627,7 +626,7 @@ class KameleoonClient:
     ) -> list[Data]:
         """`get_remote_visitor_data` without blocking the event loop."""
         flow = self._fetch_visitor(visitor_code, add_data, timeout, data_filter, is_unique_identifier)
-        return await self._arun(flow) or []
+        return await self._arun(flow)
 
     def get_visitor_warehouse_audience(
         self,
@@ -814,7 +813,7 @@ class KameleoonClient:
         if is_unique_identifier is not None:
             self._store.write(code, [Identified(bool(is_unique_identifier))], now_ms())
 
-    def _decide_tracked(self, code: str, feature_key: str, is_unique_identifier: bool | None) -> Any:
+    def _decide_tracked(self, code: str, feature_key: str, is_unique_identifier: bool | None) -> Choice:
         check_code(code)
         self._identify(code, is_unique_identifier)
         choice = self._evaluation.decide(code, self._evaluation.flag(feature_key))
@@ -825,10 +824,10 @@ class KameleoonClient:
         ruleset = self._evaluation.ruleset
         return ruleset.consent_required and not ruleset.has_delivery()
 
-    def _run(self, flow: Flow[Any]) -> Any:
+    def _run(self, flow: Flow[T]) -> T:
         return run(flow, self._sender)
 
-    async def _arun(self, flow: Flow[Any]) -> Any:
+    async def _arun(self, flow: Flow[T]) -> T:
         return await arun(flow, self._async_sender)
 
     def _timeout_s(self, timeout: float | None) -> float:

@@ -78,7 +78,7 @@ class DataFile:
         self._flags = _index(root, "featureFlags", "featureKey", "", problems)
         self._segments = _index(root, "segments", "id", -1, problems)
         self._embedded: Mapping[Hashable, Mapping[str, Any]] | None = None
-        self.flag_keys = tuple(self._flags)
+        self.flag_keys: tuple[str, ...] = tuple(self._flags)  # type: ignore[arg-type]  # texts in all but broken files
         self.segment_ids = tuple(self._segments)
         self.problems = tuple(problems)
 
@@ -404,7 +404,9 @@ def _read_group(raw: object, position: int) -> Group:
         raise _UnreadableError(f"firstLevel[{position}].orOperators: too few for {len(conditions)} conditions")
     for place, condition in enumerate(conditions):
         if not isinstance(condition, dict):
-            raise _UnreadableError(f"firstLevel[{position}].conditions[{place}]: expected an object, found {_kind(condition)}")
+            raise _UnreadableError(
+                f"firstLevel[{position}].conditions[{place}]: expected an object, found {_kind(condition)}"
+            )
     return Group(tuple(_read_condition(condition) for condition in conditions), _read_operators(operators))
 
 

@@ -13,7 +13,6 @@ import json
 from typing import TYPE_CHECKING, Any, Protocol
 
 from kameleoon._engine.matching import (
-
     Unreadable,
     match_number,
     match_text,
@@ -196,7 +195,9 @@ def _browser(fields: Mapping[str, Any], _site: Site) -> Test:
 def _device_type(fields: Mapping[str, Any], _site: Site) -> Test:
     wanted = DeviceType.__members__.get(text(fields, "device").upper())
     if wanted is None:
-        raise Unreadable(f"device: expected one of {', '.join(DeviceType.__members__)}, found {fields['device']!r:.100}")
+        raise Unreadable(
+            f"device: expected one of {', '.join(DeviceType.__members__)}, found {fields['device']!r:.100}"
+        )
 
     def device_type(record: VisitorRecord | None, _code: str, _now_ms: int, _experiment_id: object) -> bool:
         return record is not None and record.device is not None and record.device.device_type == wanted
@@ -207,7 +208,9 @@ def _device_type(fields: Mapping[str, Any], _site: Site) -> Test:
 def _operating_system(fields: Mapping[str, Any], _site: Site) -> Test:
     wanted = OperatingSystemType.__members__.get(text(fields, "os"))
     if wanted is None:
-        raise Unreadable(f"os: expected one of {', '.join(OperatingSystemType.__members__)}, found {fields['os']!r:.100}")
+        raise Unreadable(
+            f"os: expected one of {', '.join(OperatingSystemType.__members__)}, found {fields['os']!r:.100}"
+        )
 
     def operating_system(record: VisitorRecord | None, _code: str, _now_ms: int, _experiment_id: object) -> bool:
         return record is not None and record.operating_system is not None and record.operating_system.os_type == wanted
@@ -331,7 +334,7 @@ def _page_views(fields: Mapping[str, Any], _site: Site) -> Test:
     matches = match_number(fields.get("matchType"), fields.get("pageCount"))
 
     def page_views(record: VisitorRecord | None, _code: str, _now_ms: int, _experiment_id: object) -> bool:
-        return record is not None and matches(sum(visit.count for visit in _visited(record)))
+        return record is not None and matches(sum(visit.views for visit in _visited(record)))
 
     return page_views
 
@@ -430,7 +433,7 @@ def _conversions(fields: Mapping[str, Any], _site: Site) -> Test:
             return False
         from_ms = since(record)
         return any(
-            time_ms >= from_ms and (goal_id == -1 or conversion.goal_id == goal_id)
+            time_ms >= from_ms and goal_id in (-1, conversion.goal_id)
             for conversion, time_ms in list(record.conversions)
         )
 
@@ -529,7 +532,7 @@ def _heat_slice(fields: Mapping[str, Any], _site: Site) -> Test:
         if record is None or record.heat is None:
             return False
         score = record.heat.get(moment, {}).get(goal)
-        return score is not None and lower <= score <= upper  # type: ignore[operator,no-any-return]  # checked above
+        return score is not None and lower <= score <= upper  # type: ignore[operator]  # checked above
 
     return heat_slice
 

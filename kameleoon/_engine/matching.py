@@ -30,7 +30,7 @@ _NUMBER_OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
 _DEFAULT_VISITS = 25
 
 
-class Unreadable(Exception):  # noqa: N818 - it says what the condition is
+class Unreadable(Exception):
     """Why a condition is out of service; it counts as not matching."""
 
 

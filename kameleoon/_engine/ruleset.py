@@ -21,7 +21,7 @@ from kameleoon._engine.view import public_view
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Mapping, Sequence
 
-    from kameleoon._datafile.model import Catalogue, Flag, Rule, Segment, Share
+    from kameleoon._datafile.model import Catalogue, Flag, Rule, Segment
     from kameleoon._visitor.record import VisitorRecord
     from kameleoon.types.data_file import DataFile as PublicDataFile
 
@@ -121,7 +121,9 @@ class Ruleset:
         """The flag and rule of an experiment; of several the last."""
         if self._by_experiment is None:
             self._by_experiment = {
-                rule.get("experimentId", 0): key for key, rule in self._raw_rules() if _hashable(rule.get("experimentId"))
+                rule.get("experimentId", 0): key
+                for key, rule in self._raw_rules()
+                if _hashable(rule.get("experimentId"))
             }
         key = self._by_experiment.get(experiment_id)
         if key is None:
@@ -148,9 +150,7 @@ class Ruleset:
                 for segment in segments
                 if segment is not None and segment.audience_tracking
             )
-        return tuple(
-            segment_id for segment_id, test in self._audiences if test(record, code, now_ms, NO_EXPERIMENT)
-        )
+        return tuple(segment_id for segment_id, test in self._audiences if test(record, code, now_ms, NO_EXPERIMENT))
 
     # --- what flags and conditions ask for ----------------------------------------------------------------------------
 

@@ -225,5 +225,3 @@ def _assigned(choice: Choice, now: int, *, unsent: bool) -> Assigned:
     assert choice.experiment_id is not None
     assert choice.variation_id is not None
     return Assigned(Assignment(choice.experiment_id, choice.variation_id, choice.is_delivery, now, unsent))
-
-

@@ -142,5 +142,3 @@ class Delivery:
             source=_random,
         )
         self._not_before = self._clock() + wait_s
-
-

@@ -70,9 +70,7 @@ class Batch:
 
 
 class Outbox(Protocol):
-    """
-    Keeps lines until they are sent. All methods may be called from any thread, and none loses a line but by saying so.
-    """
+    """Keeps lines until they are sent. Any thread may call any method, and none loses a line but by saying so."""
 
     def put(self, lines: Sequence[Line]) -> int:
         """

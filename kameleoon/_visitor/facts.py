@@ -118,7 +118,7 @@ def _keep_custom_data(record: VisitorRecord, value: CustomData, _: int) -> tuple
 
 def _keep_page_view(record: VisitorRecord, value: PageView, now_ms: int) -> tuple[int, Hashable]:
     known = record.page_views.get(value.url)
-    record.page_views[value.url] = PageVisit(value, known.count + 1 if known else 1, now_ms)
+    record.page_views[value.url] = PageVisit(value, known.views + 1 if known else 1, now_ms)
     return (Kind.PAGE_VIEW, value.url)
 
 
@@ -275,7 +275,9 @@ class Remote:
         for page in self.pages:
             known = record.page_views.get(page.view.url)
             record.page_views[page.view.url] = (
-                page if known is None else PageVisit(known.view, known.count + page.count, max(known.last_ms, page.last_ms))
+                page
+                if known is None
+                else PageVisit(known.view, known.views + page.views, max(known.last_ms, page.last_ms))
             )
         record.conversions.extend(self.conversions)
         for assignment in self.assignments:

@@ -48,7 +48,7 @@ class PageVisit(NamedTuple):
     """The latest view of one URL, how often it was seen, and when last, in milliseconds since 1970."""
 
     view: PageView
-    count: int
+    views: int
     last_ms: int
 
 

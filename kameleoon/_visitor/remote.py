@@ -61,8 +61,8 @@ def read_remote_visitor(
         now_ms: Stands for missing times, in milliseconds since 1970.
     """
     answer = root if isinstance(root, dict) else {}
-    visits = [visit for visit in (answer.get("currentVisit"), *_list(answer.get("previousVisits")))]
-    current, previous = _object(visits[0]), [_object(visit) for visit in visits[1:]]
+    current = _object(answer.get("currentVisit"))
+    previous = [_object(visit) for visit in _list(answer.get("previousVisits"))]
     everything = [current, *previous]
     custom_data = _newest(everything, "customDataEvents", _custom_data)
     pages = _pages(everything, now_ms)
@@ -75,8 +75,8 @@ def read_remote_visitor(
     conversions = tuple(
         converted
         for visit in everything
-        for data, time_ms in _events(visit, "conversionEvents")
-        if (converted := _conversion(data, _time(time_ms, now_ms))) is not None
+        for event, time_ms in _events(visit, "conversionEvents")
+        if (converted := _conversion(event, _time(time_ms, now_ms))) is not None
     )
     fact = Remote(
         custom_data=custom_data,
@@ -88,7 +88,7 @@ def read_remote_visitor(
         geolocation=geolocation,
         conversions=conversions,
         assignments=tuple(
-            Assignment(key, variation, None, time_ms, False)  # noqa: FBT003 - a tuple's field
+            Assignment(key, variation, None, time_ms, False)
             for key, variation, time_ms in _campaigns(everything, "experimentEvents", now_ms)
         ),
         personalizations=tuple(
@@ -99,7 +99,7 @@ def read_remote_visitor(
         heat=_heat(answer.get("kcs")),
         scores=_scores(answer.get("cbs")),
     )
-    found: list[Data | None] = [
+    data: list[Data | None] = [
         *custom_data,
         *(page.view for page in pages),
         device,
@@ -109,7 +109,7 @@ def read_remote_visitor(
         *(converted.conversion for converted in conversions),
     ]
     code = next((visit["visitorCode"] for visit in everything if isinstance(visit.get("visitorCode"), str)), None)
-    return RemoteVisitor(fact, code or None, [item for item in found if item is not None])
+    return RemoteVisitor(fact, code or None, [item for item in data if item is not None])
 
 
 def _object(value: object) -> Mapping[str, Any]:
@@ -176,7 +176,7 @@ def _pages(visits: Sequence[Mapping[str, Any]], now_ms: int) -> tuple[PageVisit,
                 continue
             known = pages.get(url)
             if known is not None:
-                pages[url] = known._replace(count=known.count + 1)
+                pages[url] = known._replace(views=known.views + 1)
                 continue
             title = data.get("title")
             view = _built(lambda url=url, title=title: PageView(url, title if isinstance(title, str) else None))  # type: ignore[misc]
@@ -185,9 +185,7 @@ def _pages(visits: Sequence[Mapping[str, Any]], now_ms: int) -> tuple[PageVisit,
     return tuple(pages.values())
 
 
-def _campaigns(
-    visits: Sequence[Mapping[str, Any]], member: str, now_ms: int
-) -> Iterator[tuple[int, int, int]]:
+def _campaigns(visits: Sequence[Mapping[str, Any]], member: str, now_ms: int) -> Iterator[tuple[int, int, int]]:
     """``(id, variation id, time in ms)`` of the newest event of each id."""
     seen: set[int] = set()
     for visit in visits:
@@ -255,13 +253,16 @@ def _score_maps(raw: object) -> Iterator[tuple[int, dict[int, float]]]:
         outer_id = _digits(outer)
         if outer_id is None or not isinstance(scores, dict):
             continue
-        yield outer_id, {
-            inner_id: float(score)
-            for inner, score in scores.items()
-            if (inner_id := _digits(inner)) is not None
-            and isinstance(score, (int, float))
-            and not isinstance(score, bool)
-        }
+        yield (
+            outer_id,
+            {
+                inner_id: float(score)
+                for inner, score in scores.items()
+                if (inner_id := _digits(inner)) is not None
+                and isinstance(score, (int, float))
+                and not isinstance(score, bool)
+            },
+        )
 
 
 def _heat(raw: object) -> dict[int, Mapping[int, float]] | None:

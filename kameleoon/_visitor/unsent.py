@@ -77,12 +77,12 @@ def take_unsent(visitor: Visitor, *, consent_required: bool) -> Unsent:
         geolocation=record.geolocation if (Kind.GEOLOCATION, None) in unsent else None,
         visits=record.visits if (Kind.VISITS, None) in unsent else None,
         custom_data=tuple(
-            datum for index, datum in record.custom_data.items() if (Kind.CUSTOM_DATA, index) in unsent or index in mapped
+            datum
+            for index, datum in record.custom_data.items()
+            if (Kind.CUSTOM_DATA, index) in unsent or index in mapped
         ),
         mapped=mapped,
-        page_views=tuple(
-            visit.view for url, visit in record.page_views.items() if (Kind.PAGE_VIEW, url) in unsent
-        ),
+        page_views=tuple(visit.view for url, visit in record.page_views.items() if (Kind.PAGE_VIEW, url) in unsent),
         assignments=_take_assignments(record, deliveries_only=False),
         segments=tuple(segment_id for segment_id in record.segments if (Kind.SEGMENT, segment_id) in unsent),
         conversions=_take_conversions(record),

@@ -55,10 +55,13 @@ class WorkerThread:
     def _work(self) -> None:
         while not self._stopping:
             if not run_due(self._schedule, self._sender):
-                with self._schedule.changed:
-                    idle_s = self._schedule.idle_s()
-                    if not self._stopping and idle_s != 0.0:
-                        self._schedule.changed.wait(idle_s)
+                self._wait()
+
+    def _wait(self) -> None:
+        with self._schedule.changed:
+            idle_s = self._schedule.idle_s()
+            if not self._stopping and idle_s != 0.0:
+                self._schedule.changed.wait(idle_s)
 
 
 def run_due(schedule: Schedule, sender: Sender) -> bool:

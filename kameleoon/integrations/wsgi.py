@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kameleoon.cookies import MAX_CODE_LENGTH, SIMULATION_COOKIE, VISITOR_COOKIE, is_usable, parse_header, visitor_code_in
+from kameleoon.cookies import (
+    MAX_CODE_LENGTH,
+    SIMULATION_COOKIE,
+    VISITOR_COOKIE,
+    is_usable,
+    parse_header,
+    visitor_code_in,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from types import TracebackType
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from _typeshed import OptExcInfo
 
     from kameleoon.client import KameleoonClient
 
@@ -69,7 +77,7 @@ class KameleoonWSGIMiddleware:
         def start(
             status: str,
             headers: list[tuple[str, str]],
-            exc_info: tuple[type[BaseException], BaseException, TracebackType] | None = None,
+            exc_info: OptExcInfo | None = None,
             /,
         ) -> Callable[[bytes], object]:
             cookie = self._client.visitor_cookie(code, was_sent=given is not None)
