@@ -32,7 +32,7 @@ class Fetched:
 
     Attributes:
         body: The JSON text, for those who store or pass it on.
-        root: The same, decoded: an object that is not empty. It is shared, so nobody may change it.
+        root: The same, decoded: an object. It is shared, so nobody may change it.
         source_name: `Source.name` of where it came from.
         last_modified: The service's ``Last-Modified``, verbatim, or ``None``.
         revision: How another source tells this version from a newer one, or ``None``.
@@ -61,14 +61,16 @@ def fetch_configuration(
         clock: Monotonic seconds.
 
     Returns:
-        The new configuration, or ``None`` when *known* is still the newest.
+        The new configuration, or ``None`` when *known* is still the newest. A 403, and an empty object, are answers without a
+        configuration: an empty one when nothing is known, and never a reason to give up what is.
 
     Raises:
-        FetchFailed: Nothing arrived, or something that is not a configuration: any status but 2xx, other content than JSON,
-            invalid JSON, an empty object or no object at all, and 304 when nothing is known. ``status`` tells a 403 apart.
+        FetchFailed: Nothing arrived, or something that is not a configuration: any status but 2xx and 403, other content
+            than JSON, invalid JSON, no object at all, and 304 when nothing is known.
 
     Source:
-        spec/network.md 4.2 and 4.3; faults B2, D3.
+        docs/architecture.md, "What counts as a configuration"; ``tests/vectors/errors.json``, cases ``errors-005`` and
+        ``errors-046``.
     """
     deadline = Deadline(clock, timeout_s)
     headers = {"X-Kameleoon-SDK-Type": SdkVersion.NAME, "X-Kameleoon-SDK-Version": SdkVersion.VERSION}
@@ -95,7 +97,11 @@ def fetch_configuration(
 def _read(request: Request, response: Response, known: Fetched | None) -> Fetched | None:
     if response.status == 304 and known is not None:
         return None
+    if response.status == 403:
+        return None if known is not None else Fetched(b"{}", {}, SERVICE)
     root, fault = _root(response)
+    if root is not None and not root and known is not None:
+        return None
     if root is None:
         raise FetchFailed(
             f"{request.method} {request.target}: {fault}",
@@ -115,6 +121,6 @@ def _root(response: Response) -> tuple[dict[str, Any] | None, str]:
         root = response.json()
     except ValueError as error:
         return None, f"invalid JSON ({error})"
-    if not isinstance(root, dict) or not root:
-        return None, "JSON that is not an object with members"
+    if not isinstance(root, dict):
+        return None, "JSON that is not an object"
     return root, ""

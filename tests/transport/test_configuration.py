@@ -44,13 +44,10 @@ def test_the_configuration_is_not_shown():
 @pytest.mark.parametrize(
     "answer",
     [
-        Response(403),
-        json_response(b'{"featureFlags": []}', 403),
         Response(304),
         Response(200, {"content-type": "text/html"}, b"<html>"),
         Response(200, {"content-type": "text/plain"}, b'{"a": 1}'),
         Response(200, {}, b'{"a": 1}'),
-        json_response(b"{}"),
         json_response(b"[1]"),
         json_response(b"null"),
         json_response(b'{"a": '),
@@ -59,11 +56,18 @@ def test_the_configuration_is_not_shown():
     ],
 )
 def test_what_is_no_configuration_fails(answer):
-    """Everything but a 2xx with a JSON object that has members is a failure that names the address (faults B2)."""
+    """Everything but a 403, or a 2xx with a JSON object, is a failure that names the address."""
     sender = Canned(answer)
     with pytest.raises(FetchFailed, match="https://sdk-config") as caught:
         fetch(sender)
     assert caught.value.status == answer.status
+
+
+@pytest.mark.parametrize("answer", [Response(403), json_response(b'{"featureFlags": []}', 403), json_response(b"{}")])
+def test_an_answer_without_a_configuration_is_an_empty_one(answer):
+    """A 403 and an empty object count as an empty configuration at first, as recorded, and never replace one."""
+    assert fetch(Canned(answer)).root == {}
+    assert fetch(Canned(answer), KNOWN) is None
 
 
 @pytest.mark.parametrize(
