@@ -66,7 +66,7 @@ if TYPE_CHECKING:
     from kameleoon._engine.choice import Choice
     from kameleoon._transport.flow import Flow
     from kameleoon._transport.message import Request, Response
-    from kameleoon.config import KameleoonClientConfig
+    from kameleoon.config import KameleoonClientConfig, Settings
     from kameleoon.types.data_file import DataFile
     from kameleoon.types.variable import Variable
     from kameleoon.types.variation import Variation
@@ -151,6 +151,16 @@ class KameleoonClient:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
+
+    @property
+    def settings(self) -> Settings:
+        """What the client was made with."""
+        return self._settings
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._is_closed
 
     # --- readiness ----------------------------------------------------------------------------------------------------
 

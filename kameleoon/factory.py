@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from kameleoon.client import KameleoonClient
-from kameleoon.config import DEFAULT_CONFIG_PATH, KameleoonClientConfig
-from kameleoon.exceptions import SiteCodeIsEmpty
+from kameleoon.config import DEFAULT_CONFIG_PATH, KameleoonClientConfig, Settings
+from kameleoon.exceptions import ConfigException, SiteCodeIsEmpty
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -36,19 +37,20 @@ class KameleoonClientFactory:
         Raises:
             SiteCodeIsEmpty: *site_code* is empty.
             ConfigFileNotFound: There is no such file, and no *config*.
-            ConfigException: The settings cannot be used; the text names each that is wrong.
+            ConfigException: The settings cannot be used, or differ from those of the client that is there; the text names
+                each that does.
             ConfigCredentialsInvalid: Client id or secret is missing.
         """
         settings = config if config is not None else KameleoonClientConfig.read_from_yaml(config_path)
         if not site_code:
             raise SiteCodeIsEmpty("Provided site_code is empty")
         key = (site_code, settings.environment)
-        client = _clients.get(key)
-        if client is None:
-            with _lock:
-                client = _clients.get(key)
-                if client is None:
-                    client = _clients[key] = KameleoonClient(site_code, settings)
+        with _lock:
+            client = _clients.get(key)
+            if client is None or client.is_closed:
+                client = _clients[key] = KameleoonClient(site_code, settings)
+            else:
+                _check_same(site_code, client, settings)
         return client
 
     @staticmethod
@@ -62,3 +64,19 @@ class KameleoonClientFactory:
             forgotten = [_clients.pop(key) for key in list(_clients) if key[0] == site_code]
         for client in forgotten:
             client.close()
+
+
+def _check_same(site_code: str, client: KameleoonClient, config: KameleoonClientConfig) -> None:
+    """Refuse settings that the client does not have; silently ignoring them would hide a mistake."""
+    wanted = config.freeze()
+    different = [
+        field.name
+        for field in fields(Settings)
+        if getattr(wanted, field.name) is not getattr(client.settings, field.name)
+        and getattr(wanted, field.name) != getattr(client.settings, field.name)
+    ]
+    if different:
+        raise ConfigException(
+            f"the client of {site_code!r} exists with other settings ({', '.join(different)} differ): "
+            "use the same settings, or KameleoonClientFactory.forget() before"
+        )
