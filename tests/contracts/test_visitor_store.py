@@ -1,0 +1,252 @@
+"""What every `VisitorStore` promises, run over each store there is."""
+
+import threading
+
+import pytest
+
+from kameleoon._visitor.facts import Assigned, Consented, Identified, MappedFrom, Told
+from kameleoon._visitor.record import Assignment
+from kameleoon.data import Conversion, CustomData, Device, DeviceType
+from kameleoon.stores import MemoryStore, VisitorStore
+
+SESSION_S = 60.0
+
+
+class Clock:
+    """Seconds that pass only when told."""
+
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    """A clock that stands still."""
+    return Clock()
+
+
+@pytest.fixture(params=["memory"])
+def make_store(request, clock):
+    """A function that makes a store of one kind, for any number of visitors."""
+    assert request.param == "memory"
+    return lambda max_visitors=1_000_000: MemoryStore(SESSION_S, max_visitors, clock)
+
+
+@pytest.fixture
+def store(make_store):
+    """An empty store."""
+    return make_store()
+
+
+def assigned(experiment_id=1, *, unsent=True, is_delivery=False):
+    """A fact: a variation of an experiment was given."""
+    return Assigned(Assignment(experiment_id, 10 * experiment_id, is_delivery, 5, unsent))
+
+
+def told(value, **more):
+    """A fact: the application told *value*."""
+    return Told(value, 5, **more)
+
+
+def claim(store, code, *, consent_required=False):
+    """What is unsent of one code."""
+    return store.claim([code], consent_required=consent_required)[0].unsent
+
+
+def test_it_has_the_protocol(store):
+    """The store has every method of the protocol."""
+    assert isinstance(store, VisitorStore)
+
+
+def test_an_unknown_code_is_nobody(store):
+    """Neither reading nor claiming makes a visitor."""
+    assert store.read("a") is None
+    assert store.peek("a") is None
+    assert claim(store, "a") is None
+    assert len(store) == 0
+
+
+def test_facts_are_kept_in_order(store):
+    """Later facts replace earlier ones, and the visit starts with the first."""
+    store.write("a", [told(CustomData(1, "x")), told(CustomData(1, "y")), Consented(consent=True)], 77)
+    record = store.read("a").record
+    assert (record.custom_data[1].values, record.consent, record.started_ms) == (("y",), True, 77)
+    assert store.write("a", [], 99).record.started_ms == 77
+
+
+def test_each_item_is_claimed_once(store):
+    """A second claim has nothing, and what is added later is claimed later."""
+    store.write("a", [told(Device(DeviceType.PHONE)), told(CustomData(1, "x")), assigned(), told(Conversion(5))], 1)
+    unsent = claim(store, "a")
+    assert unsent.device == Device(DeviceType.PHONE)
+    assert [datum.index for datum in unsent.custom_data] == [1]
+    assert [item.experiment_id for item in unsent.assignments] == [1]
+    assert [item.conversion.goal_id for item in unsent.conversions] == [5]
+    again = claim(store, "a")
+    assert (again.device, again.custom_data, again.assignments, again.conversions) == (None, (), (), ())
+    store.write("a", [told(Conversion(6))], 2)
+    assert [item.conversion.goal_id for item in claim(store, "a").conversions] == [6]
+
+
+def test_eight_threads_claim_each_item_once(store):
+    """However many claim at once, every conversion is handed out exactly once."""
+    for goal in range(200):
+        store.write("a", [told(Conversion(goal))], 1)
+    found = []
+    lock = threading.Lock()
+
+    def work():
+        for _ in range(50):
+            goals = [item.conversion.goal_id for item in claim(store, "a").conversions]
+            with lock:
+                found.extend(goals)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(found) == list(range(200))
+
+
+def test_what_counts_as_sent_is_not_claimed(store):
+    """Data told as sent, and exposures that are not tracked, stay for targeting only."""
+    store.write("a", [told(Device(DeviceType.PHONE), sent=True), assigned(unsent=False)], 1)
+    unsent = claim(store, "a")
+    assert (unsent.device, unsent.assignments) == (None, ())
+    assert store.read("a").record.device is not None
+
+
+def test_without_consent_only_deliveries_and_conversions_go(store):
+    """The rest waits for the visitor's word, and goes when he gives it."""
+    facts = [told(Device(DeviceType.PHONE)), assigned(1), assigned(2, is_delivery=True), told(Conversion(5))]
+    store.write("a", facts, 1)
+    unsent = claim(store, "a", consent_required=True)
+    assert (unsent.device, unsent.may_announce) == (None, False)
+    assert [item.experiment_id for item in unsent.assignments] == [2]
+    assert len(unsent.conversions) == 1
+    store.write("a", [Consented(consent=True)], 2)
+    unsent = claim(store, "a", consent_required=True)
+    assert (unsent.device, unsent.may_announce) == (Device(DeviceType.PHONE), True)
+    assert [item.experiment_id for item in unsent.assignments] == [1]
+    assert unsent.conversions == ()
+
+
+def test_mapping_data_is_claimed_every_time(store):
+    """Custom data that maps a visitor goes with each request until other data takes its place."""
+    store.write("a", [MappedFrom("a"), told(CustomData(3, "user"), maps=True)], 1)
+    assert [claim(store, "a").mapped for _ in range(2)] == [{3}, {3}]
+    assert [datum.values for datum in claim(store, "a").custom_data] == [("user",)]
+    store.write("a", [told(CustomData(3, ""))], 2)
+    assert len(claim(store, "a").custom_data) == 1
+    assert claim(store, "a").custom_data == ()
+
+
+def test_linked_codes_share_one_record(store):
+    """What one code learns the other knows; identifiers stay each code's own."""
+    store.write("a", [told(CustomData(1, "x"))], 1)
+    store.link("a", "user", 2)
+    store.write("user", [told(CustomData(2, "y")), Identified(is_unique=True)], 3)
+    assert set(store.read("a").record.custom_data) == {1, 2}
+    assert store.read("user").record is store.read("a").record
+    assert (store.read("user").is_unique, store.read("a").is_unique) == (True, False)
+
+
+def test_a_link_hands_out_what_the_other_code_had(store):
+    """What a code had unsent before it was linked is not lost."""
+    store.write("user", [told(Conversion(7))], 1)
+    store.link("a", "user", 2)
+    ended = store.expire()
+    assert [(code, len(visitor.record.conversions)) for code, visitor in ended] == [("user", 1)]
+    store.link("a", "user", 3)
+    assert store.expire() == []
+
+
+def test_a_session_ends_exactly_after_its_duration(store, clock):
+    """One moment before the end the visitor is known, at the end he is not; activity begins the session anew."""
+    store.write("a", [told(CustomData(1, "x"))], 1)
+    clock.now += SESSION_S - 0.001
+    assert store.read("a") is not None
+    clock.now += SESSION_S - 0.001
+    assert store.peek("a") is not None
+    clock.now += 0.001
+    assert store.peek("a") is None
+    assert store.read("a") is None
+
+
+def test_ended_sessions_are_handed_out_once_with_what_they_had(store, clock):
+    """The store lets go of a visitor whose session is over, and says so once."""
+    store.write("a", [told(Conversion(1))], 1)
+    store.write("b", [told(Conversion(2))], 1)
+    clock.now += SESSION_S / 2
+    store.read("b")
+    clock.now += SESSION_S / 2 + 1
+    assert [(code, visitor.record.conversions[0].conversion.goal_id) for code, visitor in store.expire()] == [("a", 1)]
+    assert store.expire() == []
+    assert len(store) == 1
+    clock.now += SESSION_S + 1
+    assert [code for code, _ in store.expire()] == ["b"]
+    assert len(store) == 0
+
+
+def test_a_visitor_who_comes_back_late_starts_anew(store, clock):
+    """After the session's end the same code is a new visitor, and the old data is handed out."""
+    store.write("a", [told(Conversion(1))], 1)
+    clock.now += SESSION_S + 5
+    assert store.write("a", [], 500).record.started_ms == 500
+    assert [code for code, _ in store.expire()] == ["a"]
+    assert store.read("a").record.conversions == []
+
+
+def test_claiming_and_looking_through_all_is_no_activity(store, clock):
+    """Sending does not keep a session alive."""
+    store.write("a", [told(Conversion(1))], 1)
+    clock.now += SESSION_S - 1
+    store.claim(["a"], consent_required=False)
+    assert store.codes() == [("a", True)]
+    store.peek("a")
+    clock.now += 1
+    assert store.read("a") is None
+
+
+def test_the_longest_idle_leave_first_when_there_are_too_many(make_store, clock):
+    """Beyond the bound the longest idle visitor makes room, and what he had is handed out."""
+    store = make_store(max_visitors=3)
+    for code in "abc":
+        store.write(code, [told(Conversion(1))], 1)
+        clock.now += 2
+    store.read("a")
+    clock.now += 2
+    store.write("d", [], 1)
+    assert len(store) == 3
+    assert [code for code, _ in store.expire()] == ["b"]
+    assert store.read("a") is not None
+
+
+def test_many_codes_stay_within_the_bound(make_store):
+    """Memory is bounded however many distinct visitors come."""
+    store = make_store(max_visitors=100)
+    for number in range(20_000):
+        store.write(str(number), [], 1)
+    assert len(store) == 100
+    assert len(store.expire()) == 19_900
+
+
+def test_a_forked_child_leaves_what_is_unsent_to_its_parent(store):
+    """After a fork the child knows its visitors but has nothing of theirs to send."""
+    store.write("a", [told(Conversion(1)), assigned()], 1)
+    store.after_fork_in_child()
+    unsent = claim(store, "a")
+    assert (unsent.conversions, unsent.assignments) == ((), ())
+    assert 1 in store.read("a").record.assignments
+
+
+def test_closing_frees_everything(store):
+    """A closed store knows nobody, and may be closed again."""
+    store.write("a", [], 1)
+    store.close()
+    store.close()
+    assert len(store) == 0
