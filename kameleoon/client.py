@@ -57,6 +57,7 @@ from kameleoon.logging.logger import DefaultLogger
 from kameleoon.stores import MemoryStore, VisitorStore
 from kameleoon.types.flush_result import FlushResult
 from kameleoon.types.remote_visitor_data_filter import RemoteVisitorDataFilter
+from kameleoon.types.stats import Stats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -693,6 +694,18 @@ class KameleoonClient:
         """Deprecated: have *handler* called after each configuration that a stream announced."""
         _deprecated("on_update_configuration", "set_event_handler")
         self._on_streamed_update = handler
+
+    def stats(self) -> Stats:
+        """What was sent so far, what waits, and what was given up. Never blocks; works on a closed client too."""
+        counters = self._counters
+        return Stats(
+            events_produced=counters.produced,
+            events_sent=counters.sent,
+            events_dropped=counters.dropped,
+            events_pending=self._tracker.pending,
+            requests_retried=counters.retried,
+            visitors=len(self._store),
+        )
 
     # --- the end ------------------------------------------------------------------------------------------------------
 

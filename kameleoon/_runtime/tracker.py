@@ -132,8 +132,8 @@ class Tracker:
 
     def _put(self, lines: list[Line]) -> None:
         if lines:
-            self._counters.produced += len(lines)
-            self._counters.dropped += self._outbox.put(lines)
+            self._counters.add(produced=len(lines))
+            self._counters.add(dropped=self._outbox.put(lines))
 
 
 def _ignore(_code: str) -> None:

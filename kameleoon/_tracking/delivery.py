@@ -10,7 +10,8 @@ Deliver what the outbox holds: one request at a time, and what the answer means 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from kameleoon._transport.message import Response, TransportError
@@ -31,7 +32,7 @@ _random = random.SystemRandom()
 @dataclass(slots=True)
 class Counters:
     """
-    What became of lines so far.
+    What became of lines so far. Any thread may call `add`.
 
     Attributes:
         produced: Lines put into the outbox.
@@ -44,6 +45,15 @@ class Counters:
     sent: int = 0
     dropped: int = 0
     retried: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    def add(self, *, produced: int = 0, sent: int = 0, dropped: int = 0, retried: int = 0) -> None:
+        """Count on. Lines are produced by whoever flushes and by the worker at the same time; a bare ``+=`` would lose some."""
+        with self._lock:
+            self.produced += produced
+            self.sent += sent
+            self.dropped += dropped
+            self.retried += retried
 
 
 class Delivery:
@@ -116,7 +126,7 @@ class Delivery:
                 pieces.extend(reversed(piece.halves()))
             elif verdict is Verdict.ACCEPTED:
                 self._failures = 0
-                self._counters.sent += len(piece.lines)
+                self._counters.add(sent=len(piece.lines))
                 self._outbox.settle(piece)
             elif verdict in (Verdict.RETRY, Verdict.UNAUTHORISED):
                 self._fail(pieces, piece, response)
@@ -124,7 +134,7 @@ class Delivery:
             elif len(piece.lines) > 1:
                 pieces.extend(reversed(piece.halves()))
             else:
-                self._counters.dropped += 1
+                self._counters.add(dropped=1)
                 self._outbox.settle(piece)
         return True
 
@@ -132,7 +142,7 @@ class Delivery:
         for rest in (*pieces, piece):
             self._outbox.give_back(rest)
         self._failures += 1
-        self._counters.retried += 1
+        self._counters.add(retried=1)
         asked = None if response is None else response.headers.get("retry-after")
         wait_s = retry_wait(
             self._failures,
