@@ -225,6 +225,7 @@ class KameleoonClient:
         Raises:
             VisitorCodeInvalid: The code found is longer than 255 characters, or the default is empty.
         """
+        self._revive_after_fork()
         self._background.serve()
         given: Mapping[str, Any] = cookies_readonly or cookies or {}
         code = visitor_code_in(given)
@@ -258,7 +259,7 @@ class KameleoonClient:
         Raises:
             VisitorCodeInvalid: *visitor_code* is empty or longer than 255 characters.
         """
-        check_code(visitor_code)
+        self._enter(visitor_code)
         self._store.write(visitor_code, [Consented(bool(consent))], now_ms())
         if cookies is not None:
             if consent:
@@ -305,7 +306,7 @@ class KameleoonClient:
         Raises:
             VisitorCodeInvalid: *visitor_code* is empty or longer than 255 characters.
         """
-        check_code(visitor_code)
+        self._enter(visitor_code)
         take_in(self._store, self._evaluation.ruleset.catalogue, visitor_code, args, now_ms(), track=track)
 
     def track_conversion(
@@ -333,10 +334,10 @@ class KameleoonClient:
             TypeError: An argument is of a wrong type.
             ValueError: *revenue* is NaN or infinite.
         """
-        check_code(visitor_code)
+        self._enter(visitor_code)
         self._identify(visitor_code, is_unique_identifier)
         self.add_data(visitor_code, Conversion(goal_id, revenue, negative, metadata))
-        self._register(visitor_code)
+        self._tracker.register(visitor_code)
         self._background.serve()
 
     @overload
@@ -379,7 +380,7 @@ class KameleoonClient:
             VisitorCodeInvalid: *visitor_code* is given and empty or longer than 255 characters.
         """
         if visitor_code is not None:
-            check_code(visitor_code)
+            self._enter(visitor_code)
             self._identify(visitor_code, is_unique_identifier)
         self._revive_after_fork()
         if not instant and timeout is None:
@@ -434,7 +435,7 @@ class KameleoonClient:
             VisitorCodeInvalid: *visitor_code* is empty or longer than 255 characters.
             FeatureNotFound: There is no such flag.
         """
-        check_code(visitor_code)
+        self._enter(visitor_code)
         if is_unique_identifier is not None:
             self._identify(visitor_code, is_unique_identifier)
         try:
@@ -442,7 +443,7 @@ class KameleoonClient:
         except FeatureEnvironmentDisabled:
             return False
         if track:
-            self._register(visitor_code)
+            self._tracker.register(visitor_code)
         return choice.is_active
 
     def get_variation(self, visitor_code: str, feature_key: str, track: bool = True) -> Variation:
@@ -459,10 +460,10 @@ class KameleoonClient:
             FeatureNotFound: There is no such flag.
             FeatureEnvironmentDisabled: The flag is disabled in the environment, or blocked by consent.
         """
-        check_code(visitor_code)
+        self._enter(visitor_code)
         choice = self._evaluation.decide(visitor_code, self._evaluation.flag(feature_key), track=track)
         if track:
-            self._register(visitor_code)
+            self._tracker.register(visitor_code)
         return choice.variation
 
     def get_variations(self, visitor_code: str, only_active: bool = False, track: bool = True) -> dict[str, Variation]:
@@ -480,14 +481,14 @@ class KameleoonClient:
         Raises:
             VisitorCodeInvalid: *visitor_code* is empty or longer than 255 characters.
         """
-        check_code(visitor_code)
+        self._enter(visitor_code)
         variations = {
             key: choice.variation
             for key, choice in self._evaluation.decide_all(visitor_code, save=True, track=track)
             if choice.is_active or not only_active
         }
         if track:
-            self._register(visitor_code)
+            self._tracker.register(visitor_code)
         return variations
 
     def get_feature_variation_key(
@@ -532,7 +533,7 @@ class KameleoonClient:
     def get_active_features(self, visitor_code: str) -> dict[str, Variation]:
         """Deprecated: as ``get_variations(visitor_code, only_active=True)``, remembering and sending nothing."""
         _deprecated("get_active_features", "get_variations")
-        check_code(visitor_code)
+        self._enter(visitor_code)
         return {
             key: choice.variation
             for key, choice in self._evaluation.decide_all(visitor_code, save=False)
@@ -570,7 +571,7 @@ class KameleoonClient:
             FeatureExperimentNotFound: No rule has that experiment.
             FeatureVariationNotFound: The experiment has no such variation.
         """
-        check_code(visitor_code)
+        self._enter(visitor_code)
         self._evaluation.force(visitor_code, experiment_id, variation_key, force_targeting=force_targeting)
 
     def evaluate_audiences(self, visitor_code: str) -> None:
@@ -580,9 +581,9 @@ class KameleoonClient:
         Raises:
             VisitorCodeInvalid: *visitor_code* is empty or longer than 255 characters.
         """
-        check_code(visitor_code)
+        self._enter(visitor_code)
         self._evaluation.audiences(visitor_code)
-        self._register(visitor_code)
+        self._tracker.register(visitor_code)
 
     def get_engine_tracking_code(self, visitor_code: str) -> str:
         """JavaScript for the page that tells the web engine which variations the visitor was given in the last 5 s."""
@@ -809,10 +810,11 @@ class KameleoonClient:
         request = tracking_request(self._configuration.endpoints, body, self._settings.timeout_s)
         return authorised(request, self._tokens, self._clock)
 
-    def _register(self, code: str) -> None:
+    def _enter(self, code: str) -> None:
+        """What every method does first that is about one visitor."""
         if self._is_forked:
             self._revive_after_fork()
-        self._tracker.register(code)
+        check_code(code)
 
     def _revive_after_fork(self) -> None:
         """In a forked child: leave what was unsent to the parent, and start a worker of its own."""
@@ -837,10 +839,10 @@ class KameleoonClient:
             self._store.write(code, [Identified(bool(is_unique_identifier))], now_ms())
 
     def _decide_tracked(self, code: str, feature_key: str, is_unique_identifier: bool | None) -> Choice:
-        check_code(code)
+        self._enter(code)
         self._identify(code, is_unique_identifier)
         choice = self._evaluation.decide(code, self._evaluation.flag(feature_key))
-        self._register(code)
+        self._tracker.register(code)
         return choice
 
     def _cookie_needs_consent(self) -> bool:
@@ -875,7 +877,7 @@ class KameleoonClient:
         self, code: str, custom_data_index: int, warehouse_key: str | None, timeout: float | None
     ) -> Flow[CustomData | None]:
         try:
-            check_code(code)
+            self._enter(code)
         except VisitorCodeInvalid as error:
             # The service's SDK raises here only from its asynchronous method; ours agree with each other.
             KameleoonLogger.error("Warehouse audiences could not be fetched: %s", str(error))
@@ -896,6 +898,7 @@ class KameleoonClient:
         data_filter: RemoteVisitorDataFilter | None,
         is_unique_identifier: bool | None,
     ) -> Flow[list[Data]]:
+        self._revive_after_fork()
         self._identify(code, is_unique_identifier)
         visitor = self._store.read(code)
         wanted = data_filter or RemoteVisitorDataFilter()

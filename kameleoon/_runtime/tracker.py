@@ -55,6 +55,7 @@ class Tracker:
         self._delivery = delivery
         self._counters = counters
         self._registered: set[str] = set()
+        self._is_offline = is_offline
         self.register = _ignore if is_offline else self._registered.add
 
     @property
@@ -131,7 +132,7 @@ class Tracker:
         self._put(lines)
 
     def _put(self, lines: list[Line]) -> None:
-        if lines:
+        if lines and not self._is_offline:
             self._counters.add(produced=len(lines))
             self._counters.add(dropped=self._outbox.put(lines))
 
