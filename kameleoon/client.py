@@ -32,13 +32,14 @@ from kameleoon._transport.token import TokenSource, authorised, refresh_token
 from kameleoon._visitor.facts import Consented, Fact, Identified, MappedFrom
 from kameleoon._visitor.remote import read_remote_visitor
 from kameleoon._workers import lifetime
-from kameleoon._workers.background import Background
+from kameleoon._workers.background import Background, in_event_loop
 from kameleoon._workers.dispatcher import Dispatcher
 from kameleoon._workers.schedule import Job, Schedule
 from kameleoon.cookies import (
     SIMULATION_COOKIE,
     VISITOR_COOKIE,
     CookiePolicy,
+    repeated,
     visitor_code_in,
 )
 from kameleoon.data import Conversion, CustomData, Data, UniqueIdentifier
@@ -61,7 +62,7 @@ from kameleoon.types.stats import Stats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from http.cookies import SimpleCookie
+    from http.cookies import Morsel, SimpleCookie
     from types import TracebackType
 
     from kameleoon._engine.choice import Choice
@@ -180,7 +181,7 @@ class KameleoonClient:
         """
         if self._configuration.is_ready:
             return True
-        if timeout_milliseconds != 0 and _in_event_loop():
+        if timeout_milliseconds != 0 and in_event_loop():
             raise KameleoonError("wait_init() would block the running event loop: await wait_init_async() instead")
         return self._wait_init(timeout_milliseconds)
 
@@ -267,9 +268,19 @@ class KameleoonClient:
             elif self._settings.cookie_removed_on_refusal:
                 cookies[VISITOR_COOKIE] = self._cookies.removal(time.time())
 
+    def legal_consent(self, visitor_code: str) -> bool | None:
+        """What the visitor said, as told by `set_legal_consent`; ``None`` when nothing is known. The code is not checked."""
+        visitor = self._store.peek(visitor_code)
+        return None if visitor is None else visitor.record.consent
+
     def visitor_cookie(self, visitor_code: str, *, was_sent: bool) -> str | None:
+        """The ``Set-Cookie`` value that belongs to a response, for middlewares: `visitor_morsel` as text."""
+        morsel = self.visitor_morsel(visitor_code, was_sent=was_sent)
+        return None if morsel is None else morsel.OutputString()
+
+    def visitor_morsel(self, visitor_code: str, *, was_sent: bool) -> Morsel[str] | None:
         """
-        The ``Set-Cookie`` value that belongs to a response, for middlewares.
+        The visitor cookie that belongs to a response, for middlewares.
 
         Args:
             visitor_code: The visitor.
@@ -283,16 +294,15 @@ class KameleoonClient:
         Source:
             ``tests/vectors/cookies.json``, cases ``cookies-004-05`` and ``cookies-005-02``.
         """
-        visitor = self._store.peek(visitor_code)
-        consent = None if visitor is None else visitor.record.consent
+        consent = self.legal_consent(visitor_code)
         now_s = time.time()
         if consent is False and self._settings.cookie_removed_on_refusal:
-            return self._cookies.removal_header(now_s)
+            return self._cookies.removal(now_s)
         if consent is True or not self._evaluation.ruleset.consent_required:
-            return self._cookies.header(visitor_code, now_s)
+            return self._cookies.morsel(visitor_code, now_s)
         if was_sent:
-            return f"{VISITOR_COOKIE}={self._cookies.morsel(visitor_code, now_s).coded_value}"
-        return None if self._cookie_needs_consent() else self._cookies.header(visitor_code, now_s)
+            return repeated(visitor_code)
+        return None if self._cookie_needs_consent() else self._cookies.morsel(visitor_code, now_s)
 
     def add_data(self, visitor_code: str, *args: Data | UniqueIdentifier | None, track: bool = True) -> None:
         """
@@ -965,14 +975,6 @@ def _make_store(given: object | None, session_s: float, max_visitors: int) -> Vi
 def _cookie_text(value: object) -> str | None:
     text = getattr(value, "value", value)
     return text if isinstance(text, str) else None
-
-
-def _in_event_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
 
 
 def _deprecated(name: str, instead: str) -> None:

@@ -21,6 +21,8 @@ VISITOR_COOKIE: Final = "kameleoonVisitorCode"
 SIMULATION_COOKIE: Final = "kameleoonSimulationFFData"
 LIFETIME_S: Final = 380 * 86_400
 MAX_CODE_LENGTH: Final = 255
+MAX_COOKIE_LENGTH: Final = 4096
+"""What browsers keep of one cookie, in bytes."""
 
 # Servers take some tens of kilobytes of headers at most; what is longer is an attack, and only its beginning is read.
 _MAX_HEADER_LENGTH: Final = 65_536
@@ -82,6 +84,62 @@ def is_usable(code: str) -> bool:
     return 0 < len(code) <= MAX_CODE_LENGTH and _UNUSABLE.search(code) is None
 
 
+def code_sent(cookies: Mapping[str, str]) -> str | None:
+    """
+    Find the visitor code that a browser sent.
+
+    Args:
+        cookies: What `parse_header` gave for the header as servers give it: its bytes read as Latin-1.
+
+    Returns:
+        The code, its bytes read as UTF-8 where they are that; ``None`` when it is absent or not `is_usable`.
+    """
+    code = visitor_code_in(cookies)
+    if code is None:
+        return None
+    code = _as_utf8(code) or code
+    return code if is_usable(code) else None
+
+
+def _as_utf8(latin: str) -> str | None:
+    """Text whose bytes were read as Latin-1 although they are UTF-8; ``None`` when they are not."""
+    try:
+        return latin.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return None
+
+
+def coded(code: str) -> str:
+    """
+    Write *code* as the value of a cookie, as `http.cookies` does, and always in ASCII.
+
+    That writes a Latin-1 character as one octal escape and leaves others alone, which no server sends. So a code with others, or
+    one that `code_sent` would take for UTF-8, is written as the escapes of its UTF-8 bytes.
+    """
+    if not code.isascii() and (any(character > "\xff" for character in code) or _as_utf8(code) is not None):
+        code = code.encode("utf-8", "surrogatepass").decode("latin-1")
+    return SimpleCookie().value_encode(code)[1]
+
+
+def header_with(header: str, code: str) -> str:
+    """Put the visitor cookie with *code* into a ``Cookie`` header, in place of any that is there; others stay as they are."""
+    parts = [part for part in header.split(";") if part.strip() and part.partition("=")[0].strip() != VISITOR_COOKIE]
+    own = f"{VISITOR_COOKIE}={coded(code)}"
+    return f"{';'.join(parts).strip()}; {own}" if parts else own
+
+
+def is_visitor_cookie(set_cookie: str) -> bool:
+    """Whether *set_cookie*, the value of a ``Set-Cookie`` header, sets the visitor cookie."""
+    return set_cookie.partition("=")[0].strip() == VISITOR_COOKIE
+
+
+def repeated(code: str) -> Morsel[str]:
+    """Make the visitor cookie without attributes, as a browser sends it."""
+    morsel: Morsel[str] = Morsel()
+    morsel.set(VISITOR_COOKIE, code, coded(code))
+    return morsel
+
+
 @dataclass(frozen=True, slots=True)
 class CookiePolicy:
     """
@@ -119,9 +177,7 @@ class CookiePolicy:
         return self.removal(now_s).OutputString()
 
     def _morsel(self, code: str, *, max_age_s: int, expires_s: float) -> Morsel[str]:
-        value, coded = SimpleCookie().value_encode(code)
-        morsel: Morsel[str] = Morsel()
-        morsel.set(VISITOR_COOKIE, value, coded)
+        morsel = repeated(code)
         morsel["path"] = "/"
         morsel["max-age"] = str(max_age_s)
         morsel["expires"] = _http_date(expires_s)

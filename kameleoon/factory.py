@@ -54,6 +54,12 @@ class KameleoonClientFactory:
         return client
 
     @staticmethod
+    def site_codes() -> frozenset[str]:
+        """The sites that have a client now."""
+        with _lock:
+            return frozenset(site_code for (site_code, _), client in _clients.items() if not client.is_closed)
+
+    @staticmethod
     def forget(site_code: str) -> None:
         """
         Close the clients of a site, in all environments, and let go of them.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -43,7 +44,7 @@ class Background:
     def hasten(self, job: str) -> int:
         """Make *job* due now; a caller without a thread does it himself. Returns as `Schedule.hasten`."""
         runs = self._schedule.hasten(job)
-        self.serve()
+        self._do_due()
         return runs
 
     def wait_for(self, job: str, runs: int, timeout_s: float) -> bool:
@@ -51,11 +52,15 @@ class Background:
         if self._worker is not None and self._worker.is_current:
             return False
         deadline = time.monotonic() + timeout_s
-        self.serve()
+        self._do_due()
         return self._schedule.wait_for(job, runs, max(0.0, deadline - time.monotonic()))
 
     def serve(self) -> None:
-        """Without a thread: do all that is due, unless another caller is at it."""
+        """Without a thread: do all that is due, unless another caller is at it, or an event loop runs here and would be held up."""
+        if self._worker is None and not in_event_loop():
+            self._do_due()
+
+    def _do_due(self) -> None:
         if self._worker is None and self._serving.acquire(blocking=False):
             try:
                 while run_due(self._schedule, self._sender):
@@ -67,3 +72,12 @@ class Background:
         """End the thread after the job at hand, waiting for at most *timeout_s* seconds."""
         if self._worker is not None:
             self._worker.stop(timeout_s)
+
+
+def in_event_loop() -> bool:
+    """Whether an event loop runs in this thread, so that waiting would hold it up."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
