@@ -206,13 +206,8 @@ class _DeadlineConnection(HTTPConnection):
         super().send(data)
 
 
-class _DeadlineTlsConnection(HTTPSConnection):
-    response_class = _DeadlineResponse
-
-    def send(self, data: Any) -> None:
-        if self.sock is not None:
-            _give_time(self.sock, _DEADLINE.get())
-        super().send(data)
+class _DeadlineTlsConnection(_DeadlineConnection, HTTPSConnection):
+    pass
 
 
 class _DeadlinePool(HTTPConnectionPool):

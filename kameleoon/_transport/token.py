@@ -151,7 +151,7 @@ class TokenSource:
 
     def fetched(self, claim: Claim, token: str, expires_in_s: int, now_s: float) -> None:
         """
-        Keep a token that has arrived, unless it is too short-lived to be kept.
+        Keep a token that has arrived, unless it is too short-lived to be kept; one that is still valid then stays in use.
 
         Args:
             claim: The right it was fetched with.
@@ -167,6 +167,9 @@ class TokenSource:
             if expires_at_s > now_s:
                 obsolete_at_s = now_s + expires_in_s - REFRESH_GAP_S if has_background_phase else expires_at_s
                 self._held = _Held(token, obsolete_at_s, expires_at_s)
+            elif self._held is not None and now_s < self._held.expires_at_s:
+                # A renewal that brought nothing better would be due again at once.
+                self._silent_until_s = now_s + SILENCE_S
 
     def failed(self, claim: Claim, now_s: float) -> None:
         """Note that a fetch brought no token: nobody asks again for `SILENCE_S`. A token that is still valid stays."""

@@ -8,6 +8,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 CERTIFICATE = Path(__file__).with_name("loopback.pem")
+
+PATIENCE_S = 6.0
+"""After so long even an endless answer ends, so that a sender that waits for ever fails a test instead of holding it."""
 
 REASONS = {200: "OK", 204: "No Content", 304: "Not Modified"}
 
@@ -45,10 +49,7 @@ class Visit:
 
     def stall(self) -> None:
         """Do nothing until the test is over."""
-        self.server.over.wait(10)
-
-
-Answer = "Callable[[Visit], bool | None]"
+        self.server.over.wait(PATIENCE_S)
 
 
 @dataclass
@@ -182,7 +183,8 @@ def trickle(start, piece=b"x"):
 
     def answer(visit):
         visit.write(start)
-        while not visit.server.over.wait(0.02):
+        give_up = time.monotonic() + PATIENCE_S
+        while not visit.server.over.wait(0.02) and time.monotonic() < give_up:
             visit.write(piece)
 
     return answer
@@ -193,7 +195,8 @@ def endless(start, piece=b"x" * 65536):
 
     def answer(visit):
         visit.write(start)
-        while not visit.server.over.is_set():
+        give_up = time.monotonic() + PATIENCE_S
+        while not visit.server.over.is_set() and time.monotonic() < give_up:
             visit.write(piece)
 
     return answer

@@ -109,8 +109,9 @@ def test_an_interrupt_closes_the_flow():
             seen.append(type(error))
             raise
 
+    running = flow()  # Held, so that only the driver can have closed it.
     with pytest.raises(KeyboardInterrupt):
-        run(flow(), Interrupted())
+        run(running, Interrupted())
     assert seen == [GeneratorExit]
 
 
@@ -129,8 +130,10 @@ def test_cancelling_closes_the_flow():
         finally:
             closed.append(True)
 
+    running = flow()  # Held, so that only the driver can have closed it.
+
     async def scene():
-        task = asyncio.create_task(arun(flow(), Slow()))
+        task = asyncio.create_task(arun(running, Slow()))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         task.cancel()

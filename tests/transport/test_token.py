@@ -131,6 +131,20 @@ def test_a_failed_renewal_leaves_the_token_in_use():
     assert source.refresh_due(service.clock())
 
 
+def test_a_renewal_that_brings_a_token_of_a_minute():
+    """The valid token stays in use, and the next renewal waits like after a failure."""
+    service, source = Service(), tokens()
+    run(authorised(DATA, source, service.clock), service)
+    service.clock.now += 6000
+    service.expires_in = 60
+    run(refresh_token(source, 10, service.clock), service)
+    assert not source.refresh_due(service.clock())
+    run(authorised(DATA, source, service.clock), service)
+    assert service.bearers()[-1] == "Bearer t1"
+    service.clock.now += SILENCE_S
+    assert source.refresh_due(service.clock())
+
+
 @pytest.mark.parametrize(
     "answer",
     [
@@ -304,6 +318,7 @@ class TokenLife(RuleBasedStateMachine):
         self.valid_until = {}
         self.refused = set()
         self.failed_at = None
+        self.held = None
         self.count = 0
 
     @rule(seconds=st.floats(0, 4000))
@@ -323,6 +338,7 @@ class TokenLife(RuleBasedStateMachine):
         elif advice.step is Step.WAIT:
             assert [claim for claim in self.open if self.now < claim.until_s]
         elif advice.token is not None:
+            assert advice.token == self.held
             assert self.now < self.valid_until[advice.token]
             assert advice.token not in self.refused
         else:
@@ -346,7 +362,10 @@ class TokenLife(RuleBasedStateMachine):
             claim = self.open.pop(data.draw(st.integers(0, len(self.open) - 1)))
             self.count += 1
             self.valid_until[f"t{self.count}"] = self.now + expires_in - 60
-            self.failed_at = None
+            brought_nothing = expires_in <= 60 and self.held is not None and self.now < self.valid_until[self.held]
+            self.failed_at = self.now if brought_nothing else None
+            if expires_in > 60:
+                self.held = f"t{self.count}"
             self.source.fetched(claim, f"t{self.count}", expires_in, self.now)
 
     @rule(data=st.data())
@@ -368,6 +387,8 @@ class TokenLife(RuleBasedStateMachine):
         if self.valid_until:
             token = data.draw(st.sampled_from(sorted(self.valid_until)))
             self.refused.add(token)
+            if token == self.held:
+                self.held = None
             self.source.discard(token)
 
     @invariant()
