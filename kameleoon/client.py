@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 from kameleoon._runtime.configuration import Configuration
 from kameleoon._runtime.evaluation import Evaluation, now_ms
 from kameleoon._runtime.intake import check_code, take_in
+from kameleoon._runtime.remote import RemoteData
 from kameleoon._runtime.tracker import Tracker
 from kameleoon._sources.make import make_source
 from kameleoon._sources.service import ServiceSource
@@ -25,12 +26,11 @@ from kameleoon._tracking.outbox import MemoryOutbox
 from kameleoon._transport.aiohttp_sender import AiohttpSender
 from kameleoon._transport.endpoints import Endpoints
 from kameleoon._transport.flow import arun, run
-from kameleoon._transport.message import FetchFailed, TransportError, TransportErrorKind
-from kameleoon._transport.remote import fetch_map, fetch_visitor, tracking_request
+from kameleoon._transport.message import TransportError, TransportErrorKind
+from kameleoon._transport.remote import tracking_request
 from kameleoon._transport.requests_sender import RequestsSender
 from kameleoon._transport.token import TokenSource, authorised, refresh_token
-from kameleoon._visitor.facts import Consented, Fact, Identified, MappedFrom
-from kameleoon._visitor.remote import read_remote_visitor
+from kameleoon._visitor.facts import Consented, Identified
 from kameleoon._workers import lifetime
 from kameleoon._workers.background import Background, in_event_loop
 from kameleoon._workers.dispatcher import Dispatcher
@@ -51,13 +51,11 @@ from kameleoon.exceptions import (
     Initialization,
     KameleoonError,
     SiteCodeIsEmpty,
-    VisitorCodeInvalid,
 )
 from kameleoon.logging.kameleoon_logger import KameleoonLogger
 from kameleoon.logging.logger import DefaultLogger
 from kameleoon.stores import MemoryStore, VisitorStore
 from kameleoon.types.flush_result import FlushResult
-from kameleoon.types.remote_visitor_data_filter import RemoteVisitorDataFilter
 from kameleoon.types.stats import Stats
 
 if TYPE_CHECKING:
@@ -70,6 +68,7 @@ if TYPE_CHECKING:
     from kameleoon._transport.message import Request, Response
     from kameleoon.config import KameleoonClientConfig, Settings
     from kameleoon.types.data_file import DataFile
+    from kameleoon.types.remote_visitor_data_filter import RemoteVisitorDataFilter
     from kameleoon.types.variable import Variable
     from kameleoon.types.variation import Variation
 
@@ -121,6 +120,14 @@ class KameleoonClient:
         self._configuration = Configuration(self._source, endpoints, self._on_configuration)
         self._store = _make_store(settings.visitor_store, settings.session_duration_s, settings.max_visitors)
         self._evaluation = Evaluation(self._configuration, self._store, settings.environment)
+        self._remote = RemoteData(
+            self._configuration,
+            self._store,
+            self._tokens,
+            settings.timeout_s,
+            self._clock,
+            is_offline=self._is_offline,
+        )
         self._counters = Counters()
         self._outbox = MemoryOutbox()
         self._delivery = Delivery(self._outbox, self._post_lines, self._counters, self._clock, time.time)
@@ -158,6 +165,10 @@ class KameleoonClient:
     def settings(self) -> Settings:
         """What the client was made with."""
         return self._settings
+
+    @property
+    def _is_offline(self) -> bool:
+        return self._settings.source is not None and not self._settings.client_id
 
     @property
     def is_closed(self) -> bool:
@@ -345,8 +356,11 @@ class KameleoonClient:
             ValueError: *revenue* is NaN or infinite.
         """
         self._enter(visitor_code)
-        self._identify(visitor_code, is_unique_identifier)
-        self.add_data(visitor_code, Conversion(goal_id, revenue, negative, metadata))
+        conversion = Conversion(goal_id, revenue, negative, metadata)
+        if is_unique_identifier is not None:
+            _deprecated_identifier()
+            self._identify(visitor_code, is_unique_identifier)
+        self.add_data(visitor_code, conversion)
         self._tracker.register(visitor_code)
         self._background.serve()
 
@@ -389,9 +403,17 @@ class KameleoonClient:
         Raises:
             VisitorCodeInvalid: *visitor_code* is given and empty or longer than 255 characters.
         """
+        if is_unique_identifier is not None:
+            _deprecated_identifier()
+        return self._flush(visitor_code, is_unique_identifier, instant, timeout)
+
+    def _flush(
+        self, visitor_code: str | None, is_unique_identifier: bool | None, instant: bool, timeout: float | None
+    ) -> FlushResult | None:
         if visitor_code is not None:
             self._enter(visitor_code)
-            self._identify(visitor_code, is_unique_identifier)
+            if is_unique_identifier is not None:
+                self._identify(visitor_code, is_unique_identifier)
         self._revive_after_fork()
         if not instant and timeout is None:
             if visitor_code is None:
@@ -420,9 +442,9 @@ class KameleoonClient:
         timeout: float | None = None,  # noqa: ASYNC109 - the twin of `flush`
     ) -> FlushResult | None:
         """`flush` without blocking the event loop."""
-        if timeout is None:
-            return await asyncio.to_thread(self.flush, visitor_code, is_unique_identifier, instant)
-        return await asyncio.to_thread(self.flush, visitor_code, is_unique_identifier, instant, timeout=timeout)
+        if is_unique_identifier is not None:
+            _deprecated_identifier()
+        return await asyncio.to_thread(self._flush, visitor_code, is_unique_identifier, instant, timeout)
 
     # --- flags --------------------------------------------------------------------------------------------------------
 
@@ -447,6 +469,7 @@ class KameleoonClient:
         """
         self._enter(visitor_code)
         if is_unique_identifier is not None:
+            _deprecated_identifier()
             self._identify(visitor_code, is_unique_identifier)
         try:
             choice = self._evaluation.decide(visitor_code, self._evaluation.flag(feature_key), track=track)
@@ -506,6 +529,8 @@ class KameleoonClient:
     ) -> str:
         """Deprecated: the key of what `get_variation` gives. Raises as that."""
         _deprecated("get_feature_variation_key", "get_variation")
+        if is_unique_identifier is not None:
+            _deprecated_identifier()
         return self._decide_tracked(visitor_code, feature_key, is_unique_identifier).variation_key
 
     def get_feature_variable(
@@ -518,6 +543,8 @@ class KameleoonClient:
             FeatureVariableNotFound: The variation has no such variable. Otherwise as `get_variation`.
         """
         _deprecated("get_feature_variable", "get_variation")
+        if is_unique_identifier is not None:
+            _deprecated_identifier()
         values = self._decide_tracked(visitor_code, feature_key, is_unique_identifier).values
         if values is None or variable_key not in values:
             raise FeatureVariableNotFound(variable_key)
@@ -609,11 +636,11 @@ class KameleoonClient:
             key: The key.
             timeout: Seconds for everything; the default timeout without it.
         """
-        return self._run(self._fetch_map(key, timeout))
+        return self._run(self._remote.value(key, timeout))
 
     async def get_remote_data_async(self, key: str, timeout: float | None = None) -> Any:  # noqa: ASYNC109 - the vendor's signature
         """`get_remote_data` without blocking the event loop."""
-        return await self._arun(self._fetch_map(key, timeout))
+        return await self._arun(self._remote.value(key, timeout))
 
     def get_remote_visitor_data(
         self,
@@ -636,7 +663,10 @@ class KameleoonClient:
         Returns:
             Custom data, page views, device, browser, operating system, geolocation and conversions; empty on failure.
         """
-        return self._run(self._fetch_visitor(visitor_code, add_data, timeout, data_filter, is_unique_identifier))
+        if is_unique_identifier is not None:
+            _deprecated_identifier()
+            self._identify(visitor_code, is_unique_identifier)
+        return self._run(self._remote.visitor(visitor_code, add_data, timeout, data_filter))
 
     async def get_remote_visitor_data_async(
         self,
@@ -647,8 +677,10 @@ class KameleoonClient:
         is_unique_identifier: bool | None = None,
     ) -> list[Data]:
         """`get_remote_visitor_data` without blocking the event loop."""
-        flow = self._fetch_visitor(visitor_code, add_data, timeout, data_filter, is_unique_identifier)
-        return await self._arun(flow)
+        if is_unique_identifier is not None:
+            _deprecated_identifier()
+            self._identify(visitor_code, is_unique_identifier)
+        return await self._arun(self._remote.visitor(visitor_code, add_data, timeout, data_filter))
 
     def get_visitor_warehouse_audience(
         self,
@@ -669,7 +701,7 @@ class KameleoonClient:
         Returns:
             The custom data, ``None`` when the audiences cannot be had, or the code is not valid.
         """
-        return self._run(self._fetch_audiences(visitor_code, custom_data_index, warehouse_key, timeout))
+        return self._run(self._remote.audiences(visitor_code, custom_data_index, warehouse_key, timeout))
 
     async def get_visitor_warehouse_audience_async(
         self,
@@ -679,7 +711,7 @@ class KameleoonClient:
         timeout: float | None = None,  # noqa: ASYNC109 - the vendor's signature
     ) -> CustomData | None:
         """`get_visitor_warehouse_audience` without blocking the event loop."""
-        return await self._arun(self._fetch_audiences(visitor_code, custom_data_index, warehouse_key, timeout))
+        return await self._arun(self._remote.audiences(visitor_code, custom_data_index, warehouse_key, timeout))
 
     # --- events -------------------------------------------------------------------------------------------------------
 
@@ -803,7 +835,7 @@ class KameleoonClient:
             self._outbox,
             self._delivery,
             self._counters,
-            is_offline=self._settings.source is not None and not self._settings.client_id,
+            is_offline=self._is_offline,
         )
 
     def _until_next_fetch(self) -> float | None:
@@ -844,13 +876,13 @@ class KameleoonClient:
         self._background.start()
         KameleoonLogger.info("Forked: this process works on its own, the parent sends what it had")
 
-    def _identify(self, code: str, is_unique_identifier: bool | None) -> None:
-        if is_unique_identifier is not None:
-            self._store.write(code, [Identified(bool(is_unique_identifier))], now_ms())
+    def _identify(self, code: str, is_unique_identifier: bool) -> None:
+        self._store.write(code, [Identified(bool(is_unique_identifier))], now_ms())
 
     def _decide_tracked(self, code: str, feature_key: str, is_unique_identifier: bool | None) -> Choice:
         self._enter(code)
-        self._identify(code, is_unique_identifier)
+        if is_unique_identifier is not None:
+            self._identify(code, is_unique_identifier)
         choice = self._evaluation.decide(code, self._evaluation.flag(feature_key))
         self._tracker.register(code)
         return choice
@@ -860,82 +892,12 @@ class KameleoonClient:
         return ruleset.consent_required and not ruleset.has_delivery()
 
     def _run(self, flow: Flow[T]) -> T:
+        self._revive_after_fork()
         return run(flow, self._sender)
 
     async def _arun(self, flow: Flow[T]) -> T:
-        return await arun(flow, self._async_sender)
-
-    def _timeout_s(self, timeout: float | None) -> float:
-        return self._settings.timeout_s if timeout is None else timeout
-
-    def _fetch_map(self, key: str, timeout: float | None) -> Flow[Any]:
-        try:
-            return (
-                yield from fetch_map(
-                    self._configuration.endpoints,
-                    self._tokens,
-                    key,
-                    timeout_s=self._timeout_s(timeout),
-                    clock=self._clock,
-                )
-            )
-        except FetchFailed as error:
-            KameleoonLogger.error("Remote data could not be fetched: %s", error.reason)
-            return None
-
-    def _fetch_audiences(
-        self, code: str, custom_data_index: int, warehouse_key: str | None, timeout: float | None
-    ) -> Flow[CustomData | None]:
-        try:
-            self._enter(code)
-        except VisitorCodeInvalid as error:
-            # The service's SDK raises here only from its asynchronous method; ours agree with each other.
-            KameleoonLogger.error("Warehouse audiences could not be fetched: %s", str(error))
-            return None
-        answer = yield from self._fetch_map(warehouse_key or code, timeout)
-        if answer is None:
-            return None
-        audiences = answer.get("warehouseAudiences") if isinstance(answer, dict) else None
-        datum = CustomData(custom_data_index, *(audiences if isinstance(audiences, dict) else ()))
-        self.add_data(code, datum)
-        return datum
-
-    def _fetch_visitor(
-        self,
-        code: str,
-        add_data: bool,
-        timeout: float | None,
-        data_filter: RemoteVisitorDataFilter | None,
-        is_unique_identifier: bool | None,
-    ) -> Flow[list[Data]]:
         self._revive_after_fork()
-        self._identify(code, is_unique_identifier)
-        visitor = self._store.read(code)
-        wanted = data_filter or RemoteVisitorDataFilter()
-        try:
-            root = yield from fetch_visitor(
-                self._configuration.endpoints,
-                self._tokens,
-                code,
-                wanted,
-                is_mapping_value=visitor is not None and visitor.is_unique,
-                timeout_s=self._timeout_s(timeout),
-                clock=self._clock,
-            )
-        except FetchFailed as error:
-            KameleoonLogger.error("Remote visitor data could not be fetched: %s", error.reason)
-            return []
-        if root is None:
-            return []
-        catalogue = self._evaluation.ruleset.catalogue
-        resend = frozenset(index for index, entry in catalogue.by_index.items() if entry.visitor_scope)
-        found = read_remote_visitor(root, wanted, resend, now_ms())
-        facts: list[Fact] = [found.fact] if add_data else []
-        if wanted.visitor_code and found.visitor_code:
-            facts.insert(0, MappedFrom(found.visitor_code))
-        if facts:
-            self._store.write(code, facts, now_ms())
-        return found.data
+        return await arun(flow, self._async_sender)
 
     def _on_configuration(self, announced: bool) -> None:
         handler = self._handlers.get(EventType.DATAFILE_UPDATE)
@@ -975,6 +937,14 @@ def _make_store(given: object | None, session_s: float, max_visitors: int) -> Vi
 def _cookie_text(value: object) -> str | None:
     text = getattr(value, "value", value)
     return text if isinstance(text, str) else None
+
+
+def _deprecated_identifier() -> None:
+    warnings.warn(
+        "the argument is_unique_identifier is deprecated, add UniqueIdentifier() with add_data() instead",
+        DeprecationWarning,
+        stacklevel=3,
+    )
 
 
 def _deprecated(name: str, instead: str) -> None:

@@ -10,6 +10,7 @@ Source:
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -40,7 +41,7 @@ from kameleoon.data import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 
 
 class Fact(Protocol):
@@ -118,7 +119,9 @@ def _keep_custom_data(record: VisitorRecord, value: CustomData, _: int) -> tuple
 
 def _keep_page_view(record: VisitorRecord, value: PageView, now_ms: int) -> tuple[int, Hashable]:
     known = record.page_views.get(value.url)
-    record.page_views[value.url] = PageVisit(value, known.views + 1 if known else 1, now_ms)
+    record.page_views[value.url] = (
+        PageVisit(value, known.views + 1, now_ms, known.remote_views) if known else PageVisit(value, 1, now_ms)
+    )
     return (Kind.PAGE_VIEW, value.url)
 
 
@@ -231,7 +234,7 @@ class InSegments:
 @dataclass(frozen=True, slots=True)
 class Remote:
     """
-    What the service knew of the visitor from elsewhere; what is known here stays.
+    What the service knew of the visitor from elsewhere; what is known here stays, and what was told before is not added again.
 
     Attributes:
         custom_data: One per index.
@@ -274,12 +277,8 @@ class Remote:
                     record.unsent.add((Kind.CUSTOM_DATA, custom_data.index))
         for page in self.pages:
             known = record.page_views.get(page.view.url)
-            record.page_views[page.view.url] = (
-                page
-                if known is None
-                else PageVisit(known.view, known.views + page.views, max(known.last_ms, page.last_ms))
-            )
-        record.conversions.extend(self.conversions)
+            record.page_views[page.view.url] = page if known is None else _merged(known, page)
+        record.conversions.extend(list(self._new_conversions(record)))
         for assignment in self.assignments:
             record.assignments.setdefault(assignment.experiment_id, assignment)
         for personalization in self.personalizations:
@@ -291,6 +290,29 @@ class Remote:
             record.heat = self.heat
         if record.scores is None and self.scores is not None:
             record.scores = self.scores
+
+    def _new_conversions(self, record: VisitorRecord) -> Iterator[Converted]:
+        """Those the service has not told of before: an answer that is fetched again must not multiply them (faults B6)."""
+        known = Counter(_identity(converted) for converted in record.conversions)
+        for converted in self.conversions:
+            identity = _identity(converted)
+            if known[identity] > 0:
+                known[identity] -= 1
+            else:
+                yield converted
+
+
+def _identity(converted: Converted) -> tuple[object, ...]:
+    conversion = converted.conversion
+    return converted.time_ms, conversion.goal_id, conversion.revenue, conversion.negative
+
+
+def _merged(known: PageVisit, told: PageVisit) -> PageVisit:
+    """Add only the views that the service has not told of before (faults B6); a narrower filter takes none back."""
+    new_views = max(0, told.remote_views - known.remote_views)
+    return PageVisit(
+        known.view, known.views + new_views, max(known.last_ms, told.last_ms), known.remote_views + new_views
+    )
 
 
 def _localise(previous: Sequence[PreviousVisit], number: int, started_ms: int) -> Visits:

@@ -45,11 +45,20 @@ class Assignment(NamedTuple):
 
 
 class PageVisit(NamedTuple):
-    """The latest view of one URL, how often it was seen, and when last, in milliseconds since 1970."""
+    """
+    What is known of the views of one URL.
+
+    Attributes:
+        view: The latest.
+        views: How often it was seen, here and elsewhere.
+        last_ms: When last, in milliseconds since 1970.
+        remote_views: How many of *views* the service told of.
+    """
 
     view: PageView
     views: int
     last_ms: int
+    remote_views: int = 0
 
 
 class Converted(NamedTuple):

@@ -76,7 +76,8 @@ def read_remote_visitor(
         converted
         for visit in everything
         for event, time_ms in _events(visit, "conversionEvents")
-        if (converted := _conversion(event, _time(time_ms, now_ms))) is not None
+        # Without a time of its own it happened when the visit began; `now_ms` would be another moment in each answer.
+        if (converted := _conversion(event, _time(time_ms, _time(visit.get("timeStarted"), 0)))) is not None
     )
     fact = Remote(
         custom_data=custom_data,
@@ -176,12 +177,12 @@ def _pages(visits: Sequence[Mapping[str, Any]], now_ms: int) -> tuple[PageVisit,
                 continue
             known = pages.get(url)
             if known is not None:
-                pages[url] = known._replace(views=known.views + 1)
+                pages[url] = known._replace(views=known.views + 1, remote_views=known.remote_views + 1)
                 continue
             title = data.get("title")
             view = _built(lambda url=url, title=title: PageView(url, title if isinstance(title, str) else None))  # type: ignore[misc]
             if view is not None:
-                pages[url] = PageVisit(view, 1, _time(time_ms, now_ms))
+                pages[url] = PageVisit(view, 1, _time(time_ms, now_ms), 1)
     return tuple(pages.values())
 
 
