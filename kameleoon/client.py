@@ -117,7 +117,9 @@ class KameleoonClient:
         self._source = make_source(
             settings.source, service=ServiceSource(endpoints, settings.refresh_interval_s, settings.timeout_s)
         )
-        self._configuration = Configuration(self._source, endpoints, self._on_configuration)
+        self._configuration = Configuration(
+            self._source, endpoints, self._on_configuration, settings.regex_timeout_s
+        )
         self._store = _make_store(settings.visitor_store, settings.session_duration_s, settings.max_visitors)
         self._evaluation = Evaluation(self._configuration, self._store, settings.environment)
         self._remote = RemoteData(

@@ -12,6 +12,7 @@ Source:
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from kameleoon._datafile.model import (
@@ -35,6 +36,7 @@ from kameleoon._datafile.model import (
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Mapping
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _RAW_TYPES = frozenset({"BOOLEAN", "NUMBER", "STRING", "CSS", "JS"})
 _RULE_TYPES = {"EXPERIMENTATION": RuleType.EXPERIMENTATION, "TARGETED_DELIVERY": RuleType.TARGETED_DELIVERY}
 
@@ -59,6 +61,7 @@ class DataFile:
     __slots__ = (
         "_embedded",
         "_flags",
+        "_read",
         "_segments",
         "catalogue",
         "date_modified",
@@ -78,6 +81,7 @@ class DataFile:
         self._flags = _index(root, "featureFlags", "featureKey", "", problems)
         self._segments = _index(root, "segments", "id", -1, problems)
         self._embedded: Mapping[Hashable, Mapping[str, Any]] | None = None
+        self._read: dict[Hashable, Segment] = {}
         self.flag_keys: tuple[str, ...] = tuple(self._flags)  # type: ignore[arg-type]  # texts in all but broken files
         self.segment_ids = tuple(self._segments)
         self.problems = tuple(problems)
@@ -93,15 +97,15 @@ class DataFile:
 
     def segment(self, segment_id: Hashable) -> Segment | None:
         """The segment *segment_id* of the root or, in the older configuration shape, embedded in a rule."""
-        raw = self._segments.get(segment_id)
-        if raw is None:
-            raw = self._embedded_segments().get(segment_id)
-        return None if raw is None else read_segment(raw, f"segments[{segment_id}]")
-
-    def segments(self) -> dict[Hashable, Segment]:
-        """All segments by id, those embedded in rules too."""
-        found = ((key, self.segment(key)) for key in {**self._embedded_segments(), **self._segments})
-        return {key: segment for key, segment in found if segment is not None}
+        found = self._read.get(segment_id)
+        if found is None:
+            raw = self._segments.get(segment_id)
+            if raw is None:
+                raw = self._embedded_segments().get(segment_id)
+            if raw is None:
+                return None
+            found = self._read.setdefault(segment_id, read_segment(raw, f"segments[{segment_id}]"))
+        return found
 
     def _embedded_segments(self) -> Mapping[Hashable, Mapping[str, Any]]:
         if self._embedded is None:
@@ -117,6 +121,24 @@ class DataFile:
 
 def _is_hashable(value: object) -> bool:
     return not isinstance(value, (dict, list))
+
+
+def _is_plain(value: object) -> bool:
+    """Whether *value* can be an id, a key or a part of what is hashed."""
+    if isinstance(value, str):
+        return value.isascii() or not _SURROGATE.search(value)
+    return value is None or isinstance(value, (int, float))
+
+
+def _as_share(value: object) -> float | None:
+    """A share as a number that can be added, ``None`` when it is none."""
+    if not isinstance(value, (int, float)):
+        return None
+    try:
+        float(value)
+    except OverflowError:
+        return None
+    return value
 
 
 def _objects(value: object) -> Iterator[dict[str, Any]]:
@@ -177,7 +199,10 @@ def _read_catalogue(raw: object, problems: list[Problem]) -> Catalogue:
     mapping_index: int | None = None
     if raw is not None and not isinstance(raw, list):
         problems.append(Problem("customData", f"expected a list, found {_kind(raw)}"))
-    for position, item in enumerate(_objects(raw)):
+    for position, item in enumerate(raw if isinstance(raw, list) else ()):
+        if not isinstance(item, dict):
+            problems.append(Problem(f"customData[{position}]", f"expected an object, found {_kind(item)}"))
+            continue
         if item.get("index") is None:
             continue
         try:
@@ -215,7 +240,7 @@ def _read_holdout(root: Mapping[str, Any], problems: list[Problem]) -> Holdout |
         return None
     experiment_id = raw.get("experimentId", 0)
     shares = _read_shares(raw, "holdout", problems)
-    if not _is_hashable(experiment_id):
+    if not _is_plain(experiment_id):
         problems.append(Problem("holdout.experimentId", f"cannot be {_kind(experiment_id)}"))
         return None
     return Holdout(experiment_id, shares)
@@ -240,13 +265,14 @@ def _read_shares(owner: Mapping[str, Any], place: str, problems: list[Problem]) 
             here = f"{place}.variationByExposition[{position}]"
             problems.append(Problem(here, f"expected an object, found {_kind(item)}"))
             continue
-        exposition = item.get("exposition", 0.0)
-        variation_id = item.get("variationId")
-        if not isinstance(exposition, (int, float)) or not _is_hashable(variation_id):
+        exposition = _as_share(item.get("exposition", 0.0))
+        variation_id, key = item.get("variationId"), item.get("variationKey", "")
+        if exposition is None or not _is_plain(variation_id) or not _is_plain(key):
             here = f"{place}.variationByExposition[{position}]"
-            problems.append(Problem(here, "expected a number as exposition and a number as variationId"))
+            expected = "numbers as exposition and variationId and a text as variationKey"
+            problems.append(Problem(here, f"expected {expected}"))
             continue
-        shares.append(Share(item.get("variationKey", ""), variation_id, exposition))
+        shares.append(Share(key, variation_id, exposition))  # plain values are kept as they stand
     return tuple(shares)
 
 
@@ -262,17 +288,25 @@ class _FlagReader:
 
     def read(self, raw: Mapping[str, Any]) -> Flag:
         group = raw.get("mutuallyExclusiveGroup")
+        if not _is_plain(group):
+            self._problem(f"{self._place}.mutuallyExclusiveGroup", f"cannot be {_kind(group)}")
+            group = None
+        default_key = raw.get("defaultVariationKey", "")
+        if not _is_plain(default_key):
+            self._problem(f"{self._place}.defaultVariationKey", f"cannot be {_kind(default_key)}")
+            default_key = ""
         bucketing_id = raw.get("bucketingCustomDataId")
-        variations = tuple(
+        read = (
             self._variation(item, f"{self._place}.variations[{position}]")
             for position, item in self._list(raw, "variations")
         )
+        variations = tuple(variation for variation in read if variation is not None)
         rules = (self._rule(item, f"{self._place}.rules[{place}]") for place, item in self._list(raw, "rules"))
         return Flag(
             id=raw.get("id", 0),
             key=raw.get("featureKey", ""),
             enabled=raw.get("environmentEnabled", False),
-            default_variation_key=raw.get("defaultVariationKey", ""),
+            default_variation_key=default_key,
             variations=variations,
             rules=tuple(rule for rule in rules if rule is not None),
             group=group if isinstance(group, str) and group else None,
@@ -294,18 +328,21 @@ class _FlagReader:
             else:
                 self._problem(f"{self._place}.{member}[{position}]", f"expected an object, found {_kind(item)}")
 
-    def _variation(self, raw: Mapping[str, Any], place: str) -> Variation:
-        variables = raw.get("variables")
+    def _variation(self, raw: Mapping[str, Any], place: str) -> Variation | None:
+        key, variables = raw.get("key", ""), raw.get("variables")
+        if not _is_plain(key):
+            self._problem(f"{place}.key", f"cannot be {_kind(key)}")
+            return None
         if variables is not None and not isinstance(variables, list):
             self._problem(f"{place}.variables", f"expected a list, found {_kind(variables)}")
-        return Variation(
-            key=raw.get("key", ""),
-            name=raw.get("name", ""),
-            variables=tuple(self._variable(item, place) for item in _objects(variables)),
-        )
+        read = (self._variable(item, place) for item in _objects(variables))
+        return Variation(key, raw.get("name", ""), tuple(variable for variable in read if variable is not None))
 
-    def _variable(self, raw: Mapping[str, Any], place: str) -> Variable:
+    def _variable(self, raw: Mapping[str, Any], place: str) -> Variable | None:
         key, kind, value = raw.get("key", ""), raw.get("type", ""), raw.get("value", False)
+        if not _is_plain(key):
+            self._problem(f"{place}.variables", f"a key cannot be {_kind(key)}")
+            return None
         if isinstance(kind, str) and kind in _RAW_TYPES:
             return Variable(key, kind, value)
         if kind == "JSON" and isinstance(value, str):
@@ -316,40 +353,48 @@ class _FlagReader:
         return Variable(key, kind, None)
 
     def _rule(self, raw: Mapping[str, Any], place: str) -> Rule | None:
-        exposition = raw.get("exposition", 0.0)
-        experiment_id = raw.get("experimentId", 0)
+        experiment_id, rule_type, respool = raw.get("experimentId", 0), raw.get("type"), raw.get("respoolTime")
+        exposition = _as_share(raw.get("exposition", 0.0))
         if "id" not in raw:
             self._problem(place, "has no id")
             return None
-        if not isinstance(exposition, (int, float)):
-            self._problem(f"{place}.exposition", f"expected a number, found {_kind(exposition)}")
+        for name, value in (("id", raw["id"]), ("experimentId", experiment_id), ("respoolTime", respool)):
+            if not _is_plain(value):
+                self._problem(f"{place}.{name}", f"cannot be {_kind(value)}")
+                return None
+        if exposition is None:
+            self._problem(f"{place}.exposition", f"expected a number, found {_kind(raw.get('exposition'))}")
             return None
-        if not _is_hashable(experiment_id):
-            self._problem(f"{place}.experimentId", f"cannot be {_kind(experiment_id)}")
+        segment, is_usable = self._segment(raw, place)
+        if not is_usable:
             return None
-        rule_type = raw.get("type")
-        respool = raw.get("respoolTime")
         return Rule(
             id=raw["id"],
             type=_RULE_TYPES.get(rule_type, RuleType.UNKNOWN) if isinstance(rule_type, str) else RuleType.UNKNOWN,
             exposition=exposition,
             experiment_id=experiment_id,
             respool=str(respool) if respool else "",
-            segment=self._segment(raw, place),
+            segment=segment,
             shares=_read_shares(raw, place, self._problems),
         )
 
-    def _segment(self, raw: Mapping[str, Any], place: str) -> Segment | None:
-        segment_id = raw.get("segmentId")
-        if segment_id and _is_hashable(segment_id):
+    def _segment(self, raw: Mapping[str, Any], place: str) -> tuple[Segment | None, bool]:
+        """The rule's segment, ``None`` for everybody, and whether it could be told at all."""
+        segment_id, embedded = raw.get("segmentId"), raw.get("segment")
+        segment = None
+        if segment_id:
+            if not _is_plain(segment_id):
+                self._problem(f"{place}.segmentId", f"cannot be {_kind(segment_id)}")
+                return None, False
             segment = self._file.segment(segment_id)
-        elif isinstance(raw.get("segment"), dict) and raw["segment"]:
-            segment = read_segment(raw["segment"], f"{place}.segment")
-        else:
-            return None
+        elif embedded:
+            if not isinstance(embedded, dict):
+                self._problem(f"{place}.segment", f"expected an object, found {_kind(embedded)}")
+                return None, False
+            segment = read_segment(embedded, f"{place}.segment")
         if segment is not None and segment.problem is not None:
             self._problems.append(segment.problem)
-        return segment
+        return segment, True
 
 
 def read_segment(raw: Mapping[str, Any], place: str) -> Segment:
@@ -407,13 +452,14 @@ def _read_group(raw: object, position: int) -> Group:
             raise _UnreadableError(
                 f"firstLevel[{position}].conditions[{place}]: expected an object, found {_kind(condition)}"
             )
-    return Group(tuple(_read_condition(condition) for condition in conditions), _read_operators(operators))
+    return Group(tuple(read_condition(condition) for condition in conditions), _read_operators(operators))
 
 
 def _read_operators(raw: object) -> tuple[bool, ...]:
     return tuple(bool(operator) for operator in raw) if isinstance(raw, list) else ()
 
 
-def _read_condition(raw: Mapping[str, Any]) -> Condition:
+def read_condition(raw: Mapping[str, Any]) -> Condition:
+    """One condition from its JSON object; its fields are read when it is compiled."""
     kind = raw.get("targetingType")
     return Condition(kind if isinstance(kind, str) else None, raw.get("isInclude", True) is not False, raw)

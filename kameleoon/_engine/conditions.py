@@ -10,10 +10,10 @@ Source:
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from kameleoon._engine.matching import (
-    Unreadable,
     match_number,
     match_text,
     midnight_ms,
@@ -23,12 +23,14 @@ from kameleoon._engine.matching import (
     threshold_ms,
     version_operator,
 )
+from kameleoon._engine.patterns import Unreadable
+from kameleoon._engine.shown import shown
 from kameleoon._engine.tree import Test, always, negate, never
 from kameleoon.data import BrowserType, DeviceType, OperatingSystemType
 from kameleoon.sdk_version import SdkVersion
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+    from collections.abc import Hashable, Iterable, Mapping, Sequence
 
     from kameleoon._datafile.model import Condition
     from kameleoon._visitor.record import PageVisit, VisitorRecord
@@ -38,9 +40,19 @@ NO_EXPERIMENT = object()
 
 _EQUAL_WITHIN = 1e-9
 
+_MAX_DIGITS = 18
+"""Digits of a custom data index; what has more is no index of anything."""
+
+
+ValueTest = Callable[[Any, "Site"], Callable[[Any], bool]]
+"""``(the condition's value, site) -> test of one value of the visitor's``."""
+
 
 class Site(Protocol):
     """What conditions may ask of the rest of the configuration."""
+
+    def pattern(self, source: str) -> Callable[[str], bool]:
+        """A test of a whole text by a regular expression; `Unreadable` when it is none."""
 
     def segment_test(self, segment_id: Hashable) -> Test | None:
         """The test of a segment, ``None`` when there is no such segment."""
@@ -63,13 +75,16 @@ def compile_condition(condition: Condition, site: Site, on_problem: Callable[[st
     """
     compiler = _COMPILERS.get(condition.type or "")
     if compiler is None:
-        on_problem(f"unknown targetingType {condition.type!r:.100}")
+        on_problem(f"unknown targetingType {shown(condition.type)}")
         test: Test = never
     else:
         try:
             test = compiler(condition.fields, site)
         except Unreadable as error:
             on_problem(f"{condition.type}: {error}")
+            test = never
+        except Exception as error:  # fields of types nobody thought of; this condition alone is out of service
+            on_problem(f"{condition.type}: cannot be read: {type(error).__name__}")
             test = never
     if condition.include:
         return test
@@ -79,9 +94,9 @@ def compile_condition(condition: Condition, site: Site, on_problem: Callable[[st
 # --- custom data ------------------------------------------------------------------------------------------------------
 
 
-def _custom_datum(fields: Mapping[str, Any], _site: Site) -> Test:
+def _custom_datum(fields: Mapping[str, Any], site: Site) -> Test:
     name = text(fields, "customDataIndex")
-    index = int(name) if name.isdecimal() else -1
+    index = int(name) if name.isdecimal() and len(name) <= _MAX_DIGITS else -1
     kind = fields.get("valueMatchType")
     if kind == "UNDEFINED":
 
@@ -91,8 +106,8 @@ def _custom_datum(fields: Mapping[str, Any], _site: Site) -> Test:
         return undefined
     some = _VALUE_TESTS.get(kind) if isinstance(kind, str) else None
     if some is None:
-        raise Unreadable(f"valueMatchType: expected one of {', '.join(_VALUE_TESTS)}, UNDEFINED, found {kind!r:.100}")
-    matches = some(fields.get("value"))
+        raise Unreadable(f"valueMatchType: expected one of {', '.join(_VALUE_TESTS)}, UNDEFINED, found {shown(kind)}")
+    matches = some(fields.get("value"), site)
 
     def custom_datum(record: VisitorRecord | None, _code: str, _now_ms: int, _experiment_id: object) -> bool:
         if record is None:
@@ -111,23 +126,25 @@ def _custom_datum(fields: Mapping[str, Any], _site: Site) -> Test:
     return custom_datum
 
 
-def _value_text(kind: str) -> Callable[[Any], Callable[[Any], bool]]:
-    def compile_value(wanted: Any) -> Callable[[Any], bool]:
+def _value_text(kind: str) -> ValueTest:
+    def compile_value(wanted: Any, site: Site) -> Callable[[Any], bool]:
         if not isinstance(wanted, str):
             if kind == "EXACT" and wanted is not None:
                 return lambda value: bool(value == wanted)
-            raise Unreadable(f"value: expected a text, found {wanted!r:.100}")
-        return match_text(kind, wanted)
+            raise Unreadable(f"value: expected a text, found {shown(wanted)}")
+        if kind == "EXACT":
+            return lambda value: bool(value == wanted)  # values need not be texts
+        return match_text(kind, wanted, site.pattern)
 
     return compile_value
 
 
-def _value_number(kind: str) -> Callable[[Any], Callable[[Any], bool]]:
-    def compile_value(wanted: Any) -> Callable[[Any], bool]:
+def _value_number(kind: str) -> ValueTest:
+    def compile_value(wanted: Any, _site: Site) -> Callable[[Any], bool]:
         try:
             number = float(wanted)
         except (TypeError, ValueError, OverflowError):
-            raise Unreadable(f"value: expected a number, found {wanted!r:.100}") from None
+            raise Unreadable(f"value: expected a number, found {shown(wanted)}") from None
         if kind == "EQUAL":
             return lambda value: abs(float(value) - number) < _EQUAL_WITHIN
         if kind == "GREATER":
@@ -137,22 +154,22 @@ def _value_number(kind: str) -> Callable[[Any], Callable[[Any], bool]]:
     return compile_value
 
 
-def _value_boolean(wanted: str) -> Callable[[Any], Callable[[Any], bool]]:
-    return lambda _: lambda value: bool(value == wanted)
+def _value_boolean(wanted: str) -> ValueTest:
+    return lambda *_: lambda value: bool(value == wanted)
 
 
-def _value_among(wanted: Any) -> Callable[[Any], bool]:
+def _value_among(wanted: Any, _site: Site) -> Callable[[Any], bool]:
     try:
         decoded = json.loads(wanted)
         # As dictionary keys 1 and True are one, so the service reads the number 1 as "true", and 0 as "false".
         words = {True: "true", False: "false"}
         among = frozenset(words.get(item, item if isinstance(item, str) else str(item)) for item in decoded)
     except (TypeError, ValueError, RecursionError):
-        raise Unreadable(f"value: expected a JSON list, found {wanted!r:.100}") from None
+        raise Unreadable(f"value: expected a JSON list, found {shown(wanted)}") from None
     return lambda value: value in among
 
 
-_VALUE_TESTS: dict[str, Callable[[Any], Callable[[Any], bool]]] = {
+_VALUE_TESTS: dict[str, ValueTest] = {
     "EXACT": _value_text("EXACT"),
     "CONTAINS": _value_text("CONTAINS"),
     "REGULAR_EXPRESSION": _value_text("REGULAR_EXPRESSION"),
@@ -172,7 +189,7 @@ def _browser(fields: Mapping[str, Any], _site: Site) -> Test:
     name = text(fields, "browser")
     wanted = BrowserType.__members__.get("INTERNET_EXPLORER" if name == "IE" else name)
     if wanted is None:
-        raise Unreadable(f"browser: expected one of {', '.join(BrowserType.__members__)}, found {name!r:.100}")
+        raise Unreadable(f"browser: expected one of {', '.join(BrowserType.__members__)}, found {shown(name)}")
     if fields.get("version") is None:
 
         def of_type(record: VisitorRecord | None, _code: str, _now_ms: int, _experiment_id: object) -> bool:
@@ -181,7 +198,7 @@ def _browser(fields: Mapping[str, Any], _site: Site) -> Test:
         return of_type
     version = read_browser_version(fields["version"])
     if version is None:
-        raise Unreadable(f"version: expected numbers with dots, found {fields['version']!r:.100}")
+        raise Unreadable(f"version: expected numbers with dots, found {shown(fields['version'])}")
     compare = version_operator(fields.get("versionMatchType"))
 
     def of_version(record: VisitorRecord | None, _code: str, _now_ms: int, _experiment_id: object) -> bool:
@@ -196,7 +213,7 @@ def _device_type(fields: Mapping[str, Any], _site: Site) -> Test:
     wanted = DeviceType.__members__.get(text(fields, "device").upper())
     if wanted is None:
         raise Unreadable(
-            f"device: expected one of {', '.join(DeviceType.__members__)}, found {fields['device']!r:.100}"
+            f"device: expected one of {', '.join(DeviceType.__members__)}, found {shown(fields['device'])}"
         )
 
     def device_type(record: VisitorRecord | None, _code: str, _now_ms: int, _experiment_id: object) -> bool:
@@ -209,7 +226,7 @@ def _operating_system(fields: Mapping[str, Any], _site: Site) -> Test:
     wanted = OperatingSystemType.__members__.get(text(fields, "os"))
     if wanted is None:
         raise Unreadable(
-            f"os: expected one of {', '.join(OperatingSystemType.__members__)}, found {fields['os']!r:.100}"
+            f"os: expected one of {', '.join(OperatingSystemType.__members__)}, found {shown(fields['os'])}"
         )
 
     def operating_system(record: VisitorRecord | None, _code: str, _now_ms: int, _experiment_id: object) -> bool:
@@ -236,11 +253,11 @@ def _geolocation(fields: Mapping[str, Any], _site: Site) -> Test:
     return geolocation
 
 
-def _cookie(fields: Mapping[str, Any], _site: Site) -> Test:
+def _cookie(fields: Mapping[str, Any], site: Site) -> Test:
     name = str(fields.get("name"))
     name_kind = fields.get("nameMatchType")
-    value_matches = match_text(fields.get("valueMatchType"), str(fields.get("value")))
-    name_matches = match_text(name_kind, name)
+    value_matches = match_text(fields.get("valueMatchType"), str(fields.get("value")), site.pattern)
+    name_matches = match_text(name_kind, name, site.pattern)
 
     def cookie(record: VisitorRecord | None, _code: str, _now_ms: int, _experiment_id: object) -> bool:
         if record is None or record.cookie is None:
@@ -259,7 +276,7 @@ def _cookie(fields: Mapping[str, Any], _site: Site) -> Test:
 def _wanted_version(fields: Mapping[str, Any]) -> tuple[Callable[[Any, Any], bool], tuple[int, int, int]]:
     wanted = read_version(fields.get("version"))
     if wanted is None:
-        raise Unreadable(f"version: expected numbers with dots, found {fields.get('version')!r:.100}")
+        raise Unreadable(f"version: expected numbers with dots, found {shown(fields.get('version'))}")
     return version_operator(fields.get("versionMatchType")), wanted
 
 
@@ -296,8 +313,8 @@ def _last_seen(visit: PageVisit) -> int:
     return visit.last_ms
 
 
-def _page_url(fields: Mapping[str, Any], _site: Site) -> Test:
-    matches = match_text(fields.get("matchType"), text(fields, "url"))
+def _page_url(fields: Mapping[str, Any], site: Site) -> Test:
+    matches = match_text(fields.get("matchType"), text(fields, "url"), site.pattern)
 
     def page_url(record: VisitorRecord | None, _code: str, _now_ms: int, _experiment_id: object) -> bool:
         if record is None or not record.page_views:
@@ -307,8 +324,8 @@ def _page_url(fields: Mapping[str, Any], _site: Site) -> Test:
     return page_url
 
 
-def _page_title(fields: Mapping[str, Any], _site: Site) -> Test:
-    matches = match_text(fields.get("matchType"), text(fields, "title"))
+def _page_title(fields: Mapping[str, Any], site: Site) -> Test:
+    matches = match_text(fields.get("matchType"), text(fields, "title"), site.pattern)
 
     def page_title(record: VisitorRecord | None, _code: str, _now_ms: int, _experiment_id: object) -> bool:
         if record is None or not record.page_views:
@@ -319,8 +336,8 @@ def _page_title(fields: Mapping[str, Any], _site: Site) -> Test:
     return page_title
 
 
-def _previous_page(fields: Mapping[str, Any], _site: Site) -> Test:
-    matches = match_text(fields.get("matchType"), text(fields, "url"))
+def _previous_page(fields: Mapping[str, Any], site: Site) -> Test:
+    matches = match_text(fields.get("matchType"), text(fields, "url"), site.pattern)
 
     def previous_page(record: VisitorRecord | None, _code: str, _now_ms: int, _experiment_id: object) -> bool:
         if record is None or len(record.page_views) < 2:
@@ -342,8 +359,8 @@ def _page_views(fields: Mapping[str, Any], _site: Site) -> Test:
 # --- who the visitor is -----------------------------------------------------------------------------------------------
 
 
-def _visitor_code(fields: Mapping[str, Any], _site: Site) -> Test:
-    matches = match_text(fields.get("matchType"), text(fields, "visitorCode"))
+def _visitor_code(fields: Mapping[str, Any], site: Site) -> Test:
+    matches = match_text(fields.get("matchType"), text(fields, "visitorCode"), site.pattern)
 
     def visitor_code(_record: VisitorRecord | None, code: str, _now_ms: int, _experiment_id: object) -> bool:
         return matches(code)
@@ -354,10 +371,10 @@ def _visitor_code(fields: Mapping[str, Any], _site: Site) -> Test:
 def _segment(fields: Mapping[str, Any], site: Site) -> Test:
     segment_id = fields.get("segmentId")
     if isinstance(segment_id, (dict, list)):
-        raise Unreadable(f"segmentId: expected a number, found {segment_id!r:.100}")
+        raise Unreadable(f"segmentId: expected a number, found {shown(segment_id)}")
     test = site.segment_test(segment_id)
     if test is None:
-        raise Unreadable(f"there is no segment {segment_id!r:.100}, or it contains itself or too much")
+        raise Unreadable(f"there is no segment {shown(segment_id)}, or it contains itself or too much")
     return test
 
 
@@ -397,7 +414,7 @@ def _same_day_visits(fields: Mapping[str, Any], _site: Site) -> Test:
 def _new_visitors(fields: Mapping[str, Any], _site: Site) -> Test:
     kind = text(fields, "visitorType").upper()
     if kind not in {"NEW", "RETURNING"}:
-        raise Unreadable(f"visitorType: expected NEW or RETURNING, found {kind!r:.100}")
+        raise Unreadable(f"visitorType: expected NEW or RETURNING, found {shown(kind)}")
     returning = kind == "RETURNING"
 
     def new_visitors(record: VisitorRecord | None, _code: str, _now_ms: int, _experiment_id: object) -> bool:
@@ -443,7 +460,7 @@ def _conversions(fields: Mapping[str, Any], _site: Site) -> Test:
 def _target_feature_flag(fields: Mapping[str, Any], site: Site) -> Test:
     flag_id, rule_id, key = fields.get("featureFlagId"), fields.get("ruleId"), fields.get("variationKey")
     if isinstance(flag_id, (dict, list)):
-        raise Unreadable(f"featureFlagId: expected a number, found {flag_id!r:.100}")
+        raise Unreadable(f"featureFlagId: expected a number, found {shown(flag_id)}")
     experiments = [
         experiment for rule, experiment in site.flag_experiments(flag_id) if rule_id is None or rule == rule_id
     ]
@@ -467,9 +484,9 @@ def _target_feature_flag(fields: Mapping[str, Any], site: Site) -> Test:
 def _target_experiment(fields: Mapping[str, Any], _site: Site) -> Test:
     experiment_id, kind = fields.get("experimentId"), fields.get("variationMatchType")
     if isinstance(experiment_id, (dict, list)):
-        raise Unreadable(f"experimentId: expected a number, found {experiment_id!r:.100}")
+        raise Unreadable(f"experimentId: expected a number, found {shown(experiment_id)}")
     if kind not in ("ANY", "EXACT"):
-        raise Unreadable(f"variationMatchType: expected ANY or EXACT, found {kind!r:.100}")
+        raise Unreadable(f"variationMatchType: expected ANY or EXACT, found {shown(kind)}")
     variation_id = fields.get("variationId")
     since = threshold_ms(fields, "CURRENT_VISIT")
 
@@ -485,7 +502,7 @@ def _target_experiment(fields: Mapping[str, Any], _site: Site) -> Test:
 def _target_personalization(fields: Mapping[str, Any], _site: Site) -> Test:
     personalization_id = fields.get("personalizationId")
     if isinstance(personalization_id, (dict, list)):
-        raise Unreadable(f"personalizationId: expected a number, found {personalization_id!r:.100}")
+        raise Unreadable(f"personalizationId: expected a number, found {shown(personalization_id)}")
     since = threshold_ms(fields, "CURRENT_VISIT")
 
     def target_personalization(record: VisitorRecord | None, _code: str, _now_ms: int, _experiment_id: object) -> bool:
@@ -500,7 +517,7 @@ def _target_personalization(fields: Mapping[str, Any], _site: Site) -> Test:
 def _exclusive_experiment(fields: Mapping[str, Any], _site: Site) -> Test:
     kind = fields.get("campaignType")
     if kind not in ("EXPERIMENT", "PERSONALIZATION", "ANY"):
-        raise Unreadable(f"campaignType: expected EXPERIMENT, PERSONALIZATION or ANY, found {kind!r:.100}")
+        raise Unreadable(f"campaignType: expected EXPERIMENT, PERSONALIZATION or ANY, found {shown(kind)}")
     since = threshold_ms(fields, "VISITOR")
 
     def exclusive_experiment(record: VisitorRecord | None, _code: str, _now_ms: int, experiment_id: object) -> bool:

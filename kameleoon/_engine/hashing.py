@@ -41,7 +41,8 @@ def limit(share: float) -> bytes:
     Returns:
         32 bytes, or `ALWAYS` or `NEVER`.
     """
-    share = float(share) if not isinstance(share, int) or abs(share) <= 2 else math.copysign(2.0, share)
+    if isinstance(share, int):
+        share = min(max(share, -1), 1)  # an integer may be beyond any double
     if share >= 1.0:
         return ALWAYS
     if not share >= 0.0:

@@ -8,10 +8,12 @@ Source:
 from __future__ import annotations
 
 import operator
-import re
 from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+
+from kameleoon._engine.patterns import Unreadable
+from kameleoon._engine.shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,45 +32,39 @@ _NUMBER_OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
 _DEFAULT_VISITS = 25
 
 
-class Unreadable(Exception):
-    """Why a condition is out of service; it counts as not matching."""
-
-
 def text(fields: Mapping[str, Any], name: str) -> str:
     """The text field *name*; anything else than a text raises `Unreadable`."""
     value = fields.get(name)
     if not isinstance(value, str):
-        raise Unreadable(f"{name}: expected a text, found {value!r:.100}")
+        raise Unreadable(f"{name}: expected a text, found {shown(value)}")
     return value
 
 
-def pattern(source: str) -> re.Pattern[str]:
-    """A compiled regular expression; one that does not compile raises `Unreadable`."""
-    try:
-        return re.compile(source)
-    except (re.error, RecursionError, OverflowError) as error:
-        raise Unreadable(f"{source!r:.100} is not a regular expression: {error}") from None
+def match_text(kind: object, wanted: str, pattern: Callable[[str], TextMatch]) -> TextMatch:
+    """
+    A test of a text: ``EXACT``, ``CONTAINS`` or ``REGULAR_EXPRESSION`` (the whole text must match).
 
-
-def match_text(kind: object, wanted: str) -> TextMatch:
-    """A test of a text: ``EXACT``, ``CONTAINS`` or ``REGULAR_EXPRESSION`` (the whole text must match)."""
+    Args:
+        kind: The operator.
+        wanted: The text to compare with, or the pattern's source.
+        pattern: Compiles a pattern, see `kameleoon._engine.patterns`.
+    """
     if kind == "EXACT":
         return wanted.__eq__
     if kind == "CONTAINS":
         return lambda value: wanted in value
     if kind == "REGULAR_EXPRESSION":
-        full_match = pattern(wanted).fullmatch
-        return lambda value: full_match(value) is not None
-    raise Unreadable(f"expected EXACT, CONTAINS or REGULAR_EXPRESSION as operator, found {kind!r:.100}")
+        return pattern(wanted)
+    raise Unreadable(f"expected EXACT, CONTAINS or REGULAR_EXPRESSION as operator, found {shown(kind)}")
 
 
 def match_number(kind: object, wanted: object) -> NumberMatch:
     """A test of a number: ``EQUAL``, ``GREATER`` or ``LOWER`` than *wanted*."""
     compare = _NUMBER_OPERATORS.get(kind) if isinstance(kind, str) else None
     if compare is None:
-        raise Unreadable(f"expected EQUAL, GREATER or LOWER as operator, found {kind!r:.100}")
+        raise Unreadable(f"expected EQUAL, GREATER or LOWER as operator, found {shown(kind)}")
     if not isinstance(wanted, (int, float)):
-        raise Unreadable(f"expected a number to compare with, found {wanted!r:.100}")
+        raise Unreadable(f"expected a number to compare with, found {shown(wanted)}")
     return lambda value: compare(value, wanted)
 
 
@@ -76,7 +72,7 @@ def version_operator(kind: object) -> Callable[[Any, Any], bool]:
     """The comparison of versions, its name in any case."""
     compare = _NUMBER_OPERATORS.get(kind.upper()) if isinstance(kind, str) else None
     if compare is None:
-        raise Unreadable(f"versionMatchType: expected EQUAL, GREATER or LOWER, found {kind!r:.100}")
+        raise Unreadable(f"versionMatchType: expected EQUAL, GREATER or LOWER, found {shown(kind)}")
     return compare
 
 

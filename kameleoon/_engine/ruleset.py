@@ -8,13 +8,16 @@ changes its answers; compiling the same flag twice at once does no harm.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from kameleoon._datafile.model import Problem
 from kameleoon._datafile.read import DataFile
 from kameleoon._engine.conditions import NO_EXPERIMENT, compile_condition
 from kameleoon._engine.flag import CompiledFlag, Table, holdout_choice
-from kameleoon._engine.segments import usable_references
+from kameleoon._engine.patterns import Patterns
+from kameleoon._engine.segments import References
+from kameleoon._engine.shown import shown
 from kameleoon._engine.tree import Test, always, join, never
 from kameleoon._engine.view import public_view
 
@@ -26,6 +29,9 @@ if TYPE_CHECKING:
     from kameleoon.types.data_file import DataFile as PublicDataFile
 
 Report = Callable[[Problem], None]
+
+REGEX_TIMEOUT_S = 0.05
+"""For matching one pattern, unless the settings say otherwise."""
 
 
 class _Flags(dict[str, CompiledFlag]):
@@ -49,8 +55,10 @@ class Ruleset:
     Args:
         data_file: The configuration.
         report: Told of each piece that is out of service, once, when it is found.
+        regex_timeout_s: For matching one pattern, in seconds, above 0.
 
     Attributes:
+        patterns: The regular expressions compiled so far, and how often one ran out of time.
         flags: ``{flag key: compiled flag}``, filled as flags are asked for; an unknown key raises `KeyError`.
         problems: What was found out of service so far.
     """
@@ -60,9 +68,9 @@ class Ruleset:
         "_by_experiment",
         "_by_id",
         "_groups",
+        "_references",
         "_report",
         "_segments",
-        "_usable",
         "_variation_keys",
         "_view",
         "consent_full_block",
@@ -70,11 +78,17 @@ class Ruleset:
         "data_file",
         "flags",
         "holdout",
+        "pattern",
+        "patterns",
         "problems",
     )
 
-    def __init__(self, data_file: DataFile, report: Report | None = None) -> None:
+    def __init__(
+        self, data_file: DataFile, report: Report | None = None, regex_timeout_s: float = REGEX_TIMEOUT_S
+    ) -> None:
         self.data_file = data_file
+        self.patterns = Patterns(regex_timeout_s, self._out_of_time)
+        self.pattern = self.patterns.compile
         self.problems: dict[Problem, None] = {}
         self._report = report
         settings, holdout = data_file.settings, data_file.holdout
@@ -89,7 +103,7 @@ class Ruleset:
             )
         self.flags: Mapping[str, CompiledFlag] = _Flags(self._compile)
         self._segments: dict[Hashable, Test] = {}
-        self._usable: frozenset[Hashable] | None = None
+        self._references = References(data_file.segment)
         self._groups: dict[str, list[str]] | None = None
         self._by_id: dict[Hashable, tuple[str, Mapping[str, Any]]] | None = None
         self._by_experiment: dict[Hashable, str] | None = None
@@ -156,7 +170,15 @@ class Ruleset:
 
     def rule_test(self, rule: Rule) -> Test | None:
         """The test of the rule's segment, ``None`` when the rule is for everybody."""
-        return None if rule.segment is None else self._segment(rule.segment)
+        if rule.segment is None:
+            return None
+        # Rules of the current shape share their segments; in the older shape each has its own.
+        if self.data_file.segment(rule.segment.id) is not rule.segment:
+            return self._segment(rule.segment)
+        test = self._segments.get(rule.segment.id)
+        if test is None:
+            test = self._segments[rule.segment.id] = self._segment(rule.segment)
+        return test
 
     def segment_test(self, segment_id: Hashable) -> Test | None:
         """
@@ -165,9 +187,7 @@ class Ruleset:
         Returns:
             ``None`` when there is no such segment, or it leads back to itself or unfolds into too much.
         """
-        if self._usable is None:
-            self._usable = usable_references(self.data_file.segments())
-        if segment_id not in self._usable:
+        if not self._references.is_usable(segment_id):
             return None
         test = self._segments.get(segment_id)
         if test is None:
@@ -222,6 +242,10 @@ class Ruleset:
             }
         return self._variation_keys.get(variation_id)
 
+    def _out_of_time(self, source: str) -> None:
+        reason = "took too long for a visitor's value; it counts as not matching such values"
+        self._problem(Problem(f"regular expression {shown(source)}", reason))
+
     # --- compiling ----------------------------------------------------------------------------------------------------
 
     def _problem(self, problem: Problem) -> None:
@@ -236,16 +260,23 @@ class Ruleset:
             raise KeyError(key)
         for problem in flag.problems:
             self._problem(problem)
-        return CompiledFlag(flag, self)
+        try:
+            return CompiledFlag(flag, self)
+        except Exception as error:  # a value nobody thought of; this flag alone has no rules and gives its default
+            self._problem(Problem(f"featureFlags[{key}]", f"cannot be compiled: {type(error).__name__}"))
+            return CompiledFlag(replace(flag, rules=(), group=None, bucketing_id=None), self)
 
     def _segment(self, segment: Segment) -> Test:
-        """A segment's test; one that cannot be read matches nobody."""
+        """A segment's test; one that cannot be read, or unfolds into too much, matches nobody."""
         if segment.problem is not None:
             self._problem(segment.problem)
             return never
         if segment.tree is None:
             return always
         place = f"segments[{segment.id}]"
+        if not self._references.is_bounded(segment):
+            self._problem(Problem(place, "refers to segments of too many conditions"))
+            return never
         groups = [
             join(
                 [
@@ -273,12 +304,15 @@ def _hashable(value: object) -> bool:
     return not isinstance(value, (dict, list))
 
 
-def compile_ruleset(root: Mapping[str, Any], report: Report | None = None) -> Ruleset:
+def compile_ruleset(
+    root: Mapping[str, Any], report: Report | None = None, regex_timeout_s: float = REGEX_TIMEOUT_S
+) -> Ruleset:
     """
     A ruleset from a configuration's decoded JSON object.
 
     Args:
         root: The object; it is kept and must not be changed.
         report: Told of each piece that is out of service, once.
+        regex_timeout_s: For matching one pattern, in seconds, above 0.
     """
-    return Ruleset(DataFile(root), report)
+    return Ruleset(DataFile(root), report, regex_timeout_s)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping
+    from collections.abc import Callable, Hashable
 
     from kameleoon._datafile.model import Segment
 
@@ -21,38 +21,72 @@ MAX_CONDITIONS = 5_000
 """Conditions that one reference may unfold into."""
 
 
-def usable_references(segments: Mapping[Hashable, Segment]) -> frozenset[Hashable]:
+class References:
     """
-    Ids of the segments that a condition may refer to.
+    Which segments a condition may refer to; worked out for a segment, and what it refers to, when it is asked for.
 
     Args:
-        segments: All segments by id.
+        read: Gives a segment by its id, ``None`` when there is none.
     """
-    references = {
-        segment_id: [wanted for wanted in _references(segment) if wanted in segments]
-        for segment_id, segment in segments.items()
-    }
-    referrers: dict[Hashable, list[Hashable]] = {}
-    waiting = {segment_id: len(wanted) for segment_id, wanted in references.items()}
-    for segment_id, wanted in references.items():
-        for target in wanted:
-            referrers.setdefault(target, []).append(segment_id)
-    # Segments are settled from the innermost outwards; what is never settled refers back to itself.
-    depth: dict[Hashable, int] = {}
-    size: dict[Hashable, int] = {}
-    ready = [segment_id for segment_id, count in waiting.items() if count == 0]
-    while ready:
-        segment_id = ready.pop()
-        inner = references[segment_id]
-        depth[segment_id] = 1 + max((depth[target] for target in inner), default=0)
-        size[segment_id] = _own_size(segments[segment_id]) + sum(size[target] for target in inner)
-        for referrer in referrers.get(segment_id, ()):
-            waiting[referrer] -= 1
-            if waiting[referrer] == 0:
-                ready.append(referrer)
-    return frozenset(
-        segment_id for segment_id in depth if depth[segment_id] <= MAX_DEPTH and size[segment_id] <= MAX_CONDITIONS
-    )
+
+    __slots__ = ("_extent", "_read")
+
+    def __init__(self, read: Callable[[Hashable], Segment | None]) -> None:
+        self._read = read
+        self._extent: dict[Hashable, tuple[int, int] | None] = {}
+
+    def is_usable(self, segment_id: Hashable) -> bool:
+        """Whether there is such a segment that does not lead back to itself, nor unfolds into too much."""
+        if segment_id not in self._extent:
+            self._settle(segment_id)
+        extent = self._extent[segment_id]
+        return extent is not None and extent[0] <= MAX_DEPTH and extent[1] <= MAX_CONDITIONS
+
+    def is_bounded(self, segment: Segment) -> bool:
+        """Whether what *segment* refers to unfolds, all together, into conditions that can be run."""
+        usable = [self._extent[target] for target in _references(segment) if self.is_usable(target)]
+        return sum(extent[1] for extent in usable if extent is not None) <= MAX_CONDITIONS
+
+    def _settle(self, start: Hashable) -> None:
+        """Depth and number of conditions, from the innermost segments outwards; what is never settled refers back to itself."""
+        found: dict[Hashable, tuple[list[Hashable], int]] = {}
+        waiting_for: dict[Hashable, list[Hashable]] = {}
+        ready, search = [], [start]
+        while search:
+            segment_id = search.pop()
+            if segment_id in found or segment_id in self._extent:
+                continue
+            segment = self._read(segment_id)
+            if segment is None:
+                self._extent[segment_id] = None
+                continue
+            wanted = [target for target in _references(segment) if self._read(target) is not None]
+            found[segment_id] = (wanted, _own_size(segment))
+            search += wanted
+        unsettled: dict[Hashable, int] = {}
+        for segment_id, (wanted, _) in found.items():
+            inner = [target for target in wanted if target in found]
+            unsettled[segment_id] = len(inner)
+            for target in inner:
+                waiting_for.setdefault(target, []).append(segment_id)
+            if not inner:
+                ready.append(segment_id)
+        while ready:
+            segment_id = ready.pop()
+            wanted, size = found[segment_id]
+            extents = [self._extent[target] for target in wanted]
+            if None in extents:
+                self._extent[segment_id] = None  # refers to one that leads back to itself
+            else:
+                known = [extent for extent in extents if extent is not None]
+                depth = 1 + max((extent[0] for extent in known), default=0)
+                self._extent[segment_id] = (depth, size + sum(extent[1] for extent in known))
+            for referrer in waiting_for.get(segment_id, ()):
+                unsettled[referrer] -= 1
+                if unsettled[referrer] == 0:
+                    ready.append(referrer)
+        for segment_id in found:
+            self._extent.setdefault(segment_id, None)
 
 
 def _references(segment: Segment) -> list[Hashable]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from kameleoon._engine.ruleset import Ruleset, compile_ruleset
+from kameleoon._engine.ruleset import REGEX_TIMEOUT_S, Ruleset, compile_ruleset
 from kameleoon._transport.message import FetchFailed
 from kameleoon.logging.kameleoon_logger import KameleoonLogger
 
@@ -27,6 +27,7 @@ class Configuration:
         source: Where it comes from.
         endpoints: The service's addresses before any configuration named another data host.
         on_update: Called after a new one is in force, with whether a stream announced it.
+        regex_timeout_s: For matching one pattern of it, in seconds.
 
     Attributes:
         ruleset: What is in force; empty before the first one. Readers take it once and need no lock.
@@ -34,12 +35,19 @@ class Configuration:
         failure: Why the last fetch brought nothing, ``None`` when it did not fail.
     """
 
-    def __init__(self, source: Source, endpoints: Endpoints, on_update: Callable[[bool], None]) -> None:
+    def __init__(
+        self,
+        source: Source,
+        endpoints: Endpoints,
+        on_update: Callable[[bool], None],
+        regex_timeout_s: float = REGEX_TIMEOUT_S,
+    ) -> None:
         self.ruleset: Ruleset = compile_ruleset({})
         self.endpoints = endpoints
         self.failure: str | None = None
         self._source = source
         self._on_update = on_update
+        self._regex_timeout_s = regex_timeout_s
         self._known: Fetched | None = None
         self._changed = threading.Condition()
         self._attempted = False
@@ -88,7 +96,7 @@ class Configuration:
         return True
 
     def _publish(self, fetched: Fetched, *, announced: bool) -> None:
-        self.ruleset = compile_ruleset(fetched.root, _report)
+        self.ruleset = compile_ruleset(fetched.root, _report, self._regex_timeout_s)
         self._known = fetched
         self.endpoints = self.endpoints.with_data_domain(self.ruleset.data_file.settings.data_api_domain)
         self._on_update(announced)

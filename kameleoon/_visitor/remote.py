@@ -109,8 +109,18 @@ def read_remote_visitor(
         geolocation,
         *(converted.conversion for converted in conversions),
     ]
-    code = next((visit["visitorCode"] for visit in everything if isinstance(visit.get("visitorCode"), str)), None)
+    code = next((visit["visitorCode"] for visit in everything if _is_code(visit.get("visitorCode"))), None)
     return RemoteVisitor(fact, code or None, [item for item in data if item is not None])
+
+
+def _is_code(value: object) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # it would be hashed in every evaluation
+        return False
+    return True
 
 
 def _object(value: object) -> Mapping[str, Any]:
