@@ -1,5 +1,5 @@
 """
-The command line: ``kameleoon serve PROJECT.yaml``.
+The command line: ``kameleoon serve PROJECT.yaml``, ``kameleoon export``.
 
 Exit codes: 0 after a clean stop, 2 when something that was given cannot be used; one line on standard error then says what and where.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from kameleoon._version import __version__
@@ -42,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         arguments = _parser().parse_args(argv)
-        return _serve(arguments)
+        return int(arguments.command(arguments))
     except _UsageError as error:
         print(error, file=sys.stderr)  # noqa: T201 - a command line speaks on standard error
         return 2
@@ -55,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     serve = commands.add_parser(
         "serve", help="run the local server", description="Run the local server for one project."
     )
+    serve.set_defaults(command=_serve)
     serve.add_argument("project", metavar="PROJECT.yaml", help="the project file; see docs/local-server.md")
     serve.add_argument(
         "--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine only)"
@@ -68,6 +70,17 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--environment", metavar="NAME", help="environment of clients that name none (default: production)"
     )
+    export = commands.add_parser(
+        "export",
+        help="write the project of a local server as its file",
+        description="Write the project as it is now, with what the page and the API changed.",
+    )
+    export.set_defaults(command=_export)
+    source = export.add_mutually_exclusive_group()
+    source.add_argument("--url", default="http://127.0.0.1:8085", help="a running local server (default: %(default)s)")
+    source.add_argument("--database", metavar="FILE", help="the database of a local server, running or not")
+    export.add_argument("--output", metavar="FILE", help="where to write (default: standard output)")
+    export.add_argument("--token", help="the server's token, if it has one")
     return parser
 
 
@@ -85,6 +98,9 @@ def _serve(arguments: argparse.Namespace) -> int:
     def announce(url: str) -> None:
         print(f"Serving {project.site_code} at {url} (stop with Ctrl+C)", flush=True)  # noqa: T201 - what the user waits for
 
+    def report(line: str) -> None:
+        print(f"kameleoon serve: {line}", file=sys.stderr, flush=True)  # noqa: T201 - a command line speaks on standard error
+
     try:
         project = read_project(arguments.project)
         if arguments.environment is not None and arguments.environment not in project.environments:
@@ -99,10 +115,27 @@ def _serve(arguments: argparse.Namespace) -> int:
             database=arguments.database,
             environment=arguments.environment,
             announce=announce,
+            watched=Path(arguments.project),
+            report=report,
         )
     except (ProjectError, ServeError) as error:
         for line in str(error).splitlines():
             print(f"kameleoon serve: {line}", file=sys.stderr)  # noqa: T201 - a command line speaks on standard error
+        return 2
+    return 0
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from kameleoon.server.export import ExportError, read_changed  # noqa: PLC0415 - only now, as for serve
+
+    try:
+        text = read_changed(url=arguments.url, database=arguments.database, token=arguments.token)
+        if arguments.output is None:
+            sys.stdout.write(text)
+        else:
+            Path(arguments.output).write_text(text, encoding="utf-8")
+    except (ExportError, OSError) as error:
+        print(f"kameleoon export: {error}", file=sys.stderr)  # noqa: T201 - a command line speaks on standard error
         return 2
     return 0
 

@@ -7,7 +7,8 @@ from aiohttp import web
 from kameleoon.server.answers import errors_as_json
 from kameleoon.server.http_configuration import configuration, configuration_before_v3
 from kameleoon.server.http_data import MAX_BODY_BYTES, give_map, give_visitor, take_events
-from kameleoon.server.http_results import give_health, give_page, give_results
+from kameleoon.server.http_results import give_health, give_page, give_project, give_results
+from kameleoon.server.http_stream import give_changes
 from kameleoon.server.http_tokens import give_token
 from kameleoon.server.service import SERVICE, Service
 
@@ -21,17 +22,26 @@ def build_app(service: Service) -> web.Application:
     """
     app = web.Application(middlewares=[errors_as_json], client_max_size=MAX_BODY_BYTES)
     app[SERVICE] = service
+    app.on_shutdown.append(_end_streams)
     app.add_routes(
         [
             web.get("/", give_page),
             web.get("/health", give_health),
             web.get("/results", give_results),
+            web.get("/project.yaml", give_project),
             web.post("/oauth/token", give_token),
             web.post("/visit/events", take_events),
             web.get("/visit/visitor", give_visitor),
             web.get("/map/map", give_map),
+            web.get("/sse", give_changes),
             web.get("/v3/{site_code}", configuration),
             web.get("/{site_code}", configuration_before_v3),
         ]
     )
     return app
+
+
+async def _end_streams(app: web.Application) -> None:
+    """Open streams would otherwise hold up the end for as long as requests are given."""
+    app[SERVICE].changed.close()
+    app[SERVICE].arrived.close()

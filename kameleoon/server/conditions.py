@@ -340,7 +340,7 @@ def _saw_flag(entries: Mapping[str, Item], names: Names) -> Condition:
     flag = _flag_of(entries["saw_flag"], names)
     fields: dict[str, Any] = {"featureFlagId": flag.id}
     if "rule" in entries:
-        fields["ruleId"] = _referred(entries["rule"], {rule.key: rule.id for rule in flag.rules}, "rule")
+        fields["ruleId"] = _referred(entries["rule"], {rule.key: rule.id for _, rule in flag.all_rules()}, "rule")
     if "variation" in entries:
         keys = {variation.key: 0 for variation in flag.variations}
         _referred(entries["variation"], keys, "variation")
@@ -351,7 +351,7 @@ def _saw_flag(entries: Mapping[str, Item], names: Names) -> Condition:
 def _saw_experiment(entries: Mapping[str, Item], names: Names) -> Condition:
     item = entries["saw_experiment"]
     flag = _flag_of(item, names)
-    rules = {rule.key: rule for rule in flag.rules if rule.type is RuleType.EXPERIMENT}
+    rules = {rule.key: rule for _, rule in flag.all_rules() if rule.type is RuleType.EXPERIMENT}
     if "rule" in entries:
         _referred(entries["rule"], {key: rule.id for key, rule in rules.items()}, "experiment")
         rule = rules[entries["rule"].text()]
@@ -377,6 +377,18 @@ def _in_no_other(entries: Mapping[str, Item], _names: Names) -> Condition:
     if campaign == "flag":
         return Condition("EXCLUSIVE_FEATURE_FLAG", {})
     return Condition("EXCLUSIVE_EXPERIMENT", {"campaignType": campaign.upper()} | _scope_fields(entries))
+
+
+def _service(entries: Mapping[str, Item], _names: Names) -> Condition:
+    """A condition in the service's own words, for what has none here; references are ids and are not checked."""
+    item = entries["service"]
+    fields = item.plain() if item.is_mapping else {}
+    # `not` says it here, and what the service keeps for its own pages means nothing to SDKs.
+    fields = {name: value for name, value in fields.items() if name not in {"isInclude", "include", "weight", "id"}}
+    targeting_type = fields.pop("targetingType", None)
+    if not isinstance(targeting_type, str):
+        raise item.refuse("expected {targetingType: …} and its fields as the service has them")
+    return Condition(targeting_type, fields)
 
 
 _SCOPE = ("within", "last_visits")
@@ -407,5 +419,6 @@ READERS: Mapping[str, tuple[tuple[str, ...], Callable[[Mapping[str, Item], Names
     "saw_experiment": (("rule", "variation", *_SCOPE), _saw_experiment),
     "saw_personalization": (_SCOPE, _saw_personalization),
     "in_no_other": (_SCOPE, _in_no_other),
+    "service": ((), _service),
 }
 """`{name of a condition: (keys that may stand beside it, its reader)}`."""

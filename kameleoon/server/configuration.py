@@ -54,7 +54,7 @@ def build_configuration(
     built: dict[str, Any] = {
         "dateModified": modified_ms,
         "configuration": {
-            "realTimeUpdate": project.real_time_update,
+            "realTimeUpdate": project.streaming,
             "consentType": "REQUIRED" if project.consent.required else "NOT_REQUIRED",
             "consentOptOutBehavior": "FULLY_BLOCK" if project.consent.refusal_blocks_all else "PARTIALLY_BLOCK",
         },
@@ -126,11 +126,14 @@ def _flag(
         "id": flag.id,
         "featureKey": flag.key,
         "environmentEnabled": environment in flag.enabled_in,
-        "defaultVariationKey": flag.default_variation,
+        "defaultVariationKey": flag.default_in(environment),
         "mutuallyExclusiveGroup": flag.exclusive_group,
         "bucketingCustomDataId": data_ids[flag.bucket_by] if flag.bucket_by is not None else None,
         "variations": [_variation(variation) for variation in flag.variations],
-        "rules": [_rule(rule, order, segments, embed_segments) for order, rule in enumerate(flag.rules)],
+        "rules": [
+            _rule(rule, order, segments, embed_segments)
+            for order, rule in enumerate(rule for rule in flag.rules_in(environment) if not rule.is_paused)
+        ],
     }
 
 

@@ -47,6 +47,7 @@ async def take_events(request: web.Request) -> web.Response:
     except sqlite3.Error as error:
         return error_answer(503, "not_stored", f"the events could not be stored: {error}")
     service.refusals.extend(body.refused)
+    service.arrived.send((site_code, body))
     return web.Response(status=204)
 
 

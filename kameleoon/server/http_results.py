@@ -8,6 +8,7 @@ from aiohttp import web
 
 from kameleoon.server.answers import is_true, json_answer
 from kameleoon.server.page import CONTENT_SECURITY_POLICY, render_page
+from kameleoon.server.project_out import write_project
 from kameleoon.server.service import SERVICE
 
 
@@ -17,6 +18,12 @@ async def give_results(request: web.Request) -> web.Response:
     site_code = request.query.get("siteCode")
     results = await service.with_storage(lambda: service.results(site_code))
     return json_answer(results.as_json(), pretty=is_true(request, "prettyPrint"))
+
+
+async def give_project(request: web.Request) -> web.Response:
+    """``GET /project.yaml``: the project as it is now, with what the page and the API changed."""
+    text = write_project(request.app[SERVICE].published.project)
+    return web.Response(text=text, content_type="application/yaml", headers={"Cache-Control": "no-store"})
 
 
 async def give_health(request: web.Request) -> web.Response:

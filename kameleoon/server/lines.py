@@ -259,13 +259,14 @@ def _event(line: Mapping[str, str], visitor_code: str | None) -> Event:
         visitor=visitor,
         mapped=mapped,
         parameters={name: value for name, value in line.items() if name not in _COMMON},
-        fact=_fact(event_type, line),
+        fact=read_fact(event_type, line),
         time_ms=_integer(line, "time") if "time" in line else None,
         user_agent=line.get("userAgent"),
     )
 
 
-def _fact(event_type: str, line: Mapping[str, str]) -> Exposure | Conversion | Link | None:
+def read_fact(event_type: str, line: Mapping[str, str]) -> Exposure | Conversion | Link | None:
+    """What results are counted from; *line* may be the parameters of a stored event, which was read before."""
     match event_type:
         case "experiment":
             return Exposure(_integer(line, "id"), _integer(line, "variationId"))

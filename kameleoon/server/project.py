@@ -197,6 +197,7 @@ class Rule:
         exposition: Part of those visitors who are exposed, 0 to 1.
         shares: In drawing order, which is part of the bucketing; they sum to 1.
         respool_time: Changed to draw all visitors anew.
+        is_paused: Kept, but not given out to clients: as if it were not there.
 
     Raises:
         ValueError: Shares do not sum to 1, or a delivery has not exactly one variation.
@@ -213,6 +214,7 @@ class Rule:
     segment_key: str | None = None
     exposition: float = 1.0
     respool_time: int | None = None
+    is_paused: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.exposition <= 1:
@@ -225,13 +227,28 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class Own:
+    """
+    What a flag has of its own in one environment; None where it has what it has everywhere.
+
+    Attributes:
+        rules: Stand in place of the flag's rules; an empty tuple for no rule at all.
+    """
+
+    default_variation: str | None = None
+    rules: tuple[Rule, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Flag:
     """
     A feature flag.
 
     Attributes:
         default_variation: Key of the variation for whoever no rule exposes.
+        rules: In environments that have none of their own.
         enabled_in: Environments in which the flag is on.
+        own: `{environment: what differs there}`.
         exclusive_group: Among flags of one group a visitor gets at most one.
         bucket_by: Name of the custom data that replaces the visitor code when drawing.
 
@@ -248,18 +265,43 @@ class Flag:
     name: str = ""
     exclusive_group: str | None = None
     bucket_by: str | None = None
+    own: Mapping[str, Own] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
         keys = {variation.key for variation in self.variations}
-        used = {self.default_variation} | {share.variation_key for rule in self.rules for share in rule.shares}
+        used = {self.default_variation} | {own.default_variation for own in self.own.values() if own.default_variation}
+        used |= {share.variation_key for _, rule in self.all_rules() for share in rule.shares}
         if unknown := sorted(used - keys):
             raise ValueError(f"flag {self.key!r} has no variation {', '.join(map(repr, unknown))}")
         for kind, names in (
             ("variation", [variation.key for variation in self.variations]),
-            ("rule", [rule.key for rule in self.rules]),
+            *(("rule", [rule.key for rule in rules]) for _, rules in self.rule_lists()),
         ):
             if repeated := _repeated(names):
                 raise ValueError(f"flag {self.key!r} has two {kind}s {repeated!r}")
+
+    def default_in(self, environment: str) -> str:
+        """Key of the variation for whoever no rule exposes in *environment*."""
+        own = self.own.get(environment)
+        return own.default_variation if own and own.default_variation is not None else self.default_variation
+
+    def rules_in(self, environment: str) -> tuple[Rule, ...]:
+        """The rules that hold in *environment*, paused ones too."""
+        own = self.own.get(environment)
+        return own.rules if own and own.rules is not None else self.rules
+
+    def rule_lists(self) -> Iterator[tuple[str | None, tuple[Rule, ...]]]:
+        """Yields: ``(environment, rules)``; None stands for all environments without rules of their own."""
+        yield None, self.rules
+        for environment, own in self.own.items():
+            if own.rules is not None:
+                yield environment, own.rules
+
+    def all_rules(self) -> Iterator[tuple[str | None, Rule]]:
+        """Yields: ``(environment, rule)`` as in `rule_lists`."""
+        for environment, rules in self.rule_lists():
+            for rule in rules:
+                yield environment, rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,6 +351,7 @@ class Project:
     Attributes:
         site_code: What clients name the project by.
         environments: At least one; the first is the default when none is called ``production``.
+        streaming: Clients listen for changes instead of asking for them now and then.
 
     Raises:
         ValueError: There is no environment, a flag or segment key repeats, an id is used twice, or a rule names a
@@ -324,7 +367,7 @@ class Project:
     flags: tuple[Flag, ...] = ()
     holdout: Holdout | None = None
     consent: Consent = Consent()
-    real_time_update: bool = False
+    streaming: bool = False
 
     def __post_init__(self) -> None:
         if not self.environments:
@@ -340,7 +383,9 @@ class Project:
                 raise ValueError(f"the project has {kind} {repeated!r} twice")
         segments = {segment.key for segment in self.segments}
         for flag in self.flags:
-            for rule in flag.rules:
+            if unknown := sorted({*flag.own, *flag.enabled_in} - set(self.environments)):
+                raise ValueError(f"flag {flag.key!r} names no environment {', '.join(map(repr, unknown))}")
+            for _, rule in flag.all_rules():
                 if rule.segment_key is not None and rule.segment_key not in segments:
                     raise ValueError(f"rule {rule.key!r} of flag {flag.key!r} is for no segment {rule.segment_key!r}")
 
@@ -372,11 +417,22 @@ class Project:
             yield "flags", "the holdout's free variation", self.holdout.free_variation_id
         for flag in self.flags:
             yield "flags", f"flag {flag.key}", flag.id
-            for rule in flag.rules:
-                yield "flags", f"rule {flag.key}/{rule.key}", rule.id
-                yield "flags", f"experiment of {flag.key}/{rule.key}", rule.experiment_id
+            for environment, rule in flag.all_rules():
+                label = rule_label(flag.key, environment, rule.key)
+                yield "flags", f"rule {label}", rule.id
+                yield "flags", f"experiment of {label}", rule.experiment_id
                 for share in rule.shares:
-                    yield "flags", f"variation {flag.key}/{rule.key}/{share.variation_key}", share.variation_id
+                    yield "flags", f"variation {label}/{share.variation_key}", share.variation_id
+
+
+def rule_label(flag: str, environment: str | None, rule: str) -> str:
+    """What a rule is called in messages."""
+    return f"{flag}/{rule}" if environment is None else f"{flag}/{environment}/{rule}"
+
+
+def rule_names(flag: str, environment: str | None, rule: str) -> tuple[str, ...]:
+    """What `derive_id` makes a rule's id from; more names are added for what belongs to the rule."""
+    return ("flag", flag, *(("environment", environment) if environment is not None else ()), "rule", rule)
 
 
 def derive_id(*names: str) -> int:

@@ -19,6 +19,7 @@ from kameleoon.server.project import (
     Flag,
     Goal,
     Holdout,
+    Own,
     Project,
     Rule,
     RuleType,
@@ -28,6 +29,8 @@ from kameleoon.server.project import (
     VariableType,
     Variation,
     derive_id,
+    rule_label,
+    rule_names,
 )
 
 if TYPE_CHECKING:
@@ -109,7 +112,7 @@ class _Reader:
         )
         if "project" not in sections:
             raise self._root.refuse("the section 'project' is missing; it needs at least {site_code: …}")
-        about = sections["project"].known("site_code", "name", "consent", "when_refused", "real_time_update")
+        about = sections["project"].known("site_code", "name", "consent", "when_refused", "streaming")
         self._environments = self._read_environments(sections.get("environments"))
         self._custom_data = tuple(self._each_listed(sections.get("custom_data"), "name", self._read_custom_datum))
         goals = tuple(self._each_listed(sections.get("goals"), "key", self._read_goal))
@@ -143,7 +146,7 @@ class _Reader:
             "flags": flags,
             "holdout": holdout,
             "consent": _read_consent(about),
-            "real_time_update": about["real_time_update"].truth() if "real_time_update" in about else False,
+            "streaming": about["streaming"].truth() if "streaming" in about else False,
         }
         if self._report.problems:
             raise Refused
@@ -328,18 +331,14 @@ class _Reader:
         default = "off"
         with self._report.going_on():
             default = self._read_default(entries, item, keys)
-        rules: list[Rule] = []
-        with self._report.going_on():
-            for rule in entries["rules"].members("a list of rules") if "rules" in entries else ():
-                with self._report.going_on():
-                    rules.append(self._read_rule(rule, key, keys, [known.key for known in rules]))
+        rules = self._read_rules(entries.get("rules"), key, None, keys) or ()
         bucket_by = None
         if "bucket_by" in entries:
             bucket_by = entries["bucket_by"].text("the name of custom data")
             known_data = [datum.name for datum in self._custom_data]
             if bucket_by not in known_data:
                 entries["bucket_by"].note(f"there is no custom data {bucket_by!r}; {nearest(bucket_by, known_data)}")
-        enabled_in = self._read_enabled(entries.get("environments"))
+        enabled_in, own = self._read_flag_environments(entries.get("environments"), key, keys)
         number = self._id(entries, f"flag {key}", item, "flag", key)
         if len(self._report.problems) > problems_before:
             raise Refused
@@ -348,11 +347,12 @@ class _Reader:
             id=number,
             default_variation=default,
             variations=tuple(variations),
-            rules=tuple(rules),
+            rules=rules,
             enabled_in=enabled_in,
             name=entries["name"].text() if "name" in entries else "",
             exclusive_group=entries["exclusive_group"].text() if "exclusive_group" in entries else None,
             bucket_by=bucket_by,
+            own=MappingProxyType(own),
         )
 
     @staticmethod
@@ -398,9 +398,25 @@ class _Reader:
                 found.append(Variation(key, about["name"].text() if "name" in about else "", variables))
         return found
 
-    def _read_enabled(self, item: Item | None) -> frozenset[str]:
+    def _read_rules(
+        self, item: Item | None, flag: str, environment: str | None, variations: list[str]
+    ) -> tuple[Rule, ...] | None:
+        """None when there is no list."""
         if item is None:
-            return frozenset(self._environments)
+            return None
+        rules: list[Rule] = []
+        with self._report.going_on():
+            for rule in item.members("a list of rules"):
+                with self._report.going_on():
+                    rules.append(self._read_rule(rule, flag, environment, variations, [known.key for known in rules]))
+        return tuple(rules)
+
+    def _read_flag_environments(
+        self, item: Item | None, flag: str, variations: list[str]
+    ) -> tuple[frozenset[str], dict[str, Own]]:
+        if item is None:
+            return frozenset(self._environments), {}
+        own: dict[str, Own] = {}
         if item.is_list:
             switches = {member.text(): (member, True) for member in item.members()}
         else:
@@ -408,16 +424,22 @@ class _Reader:
             for name, entry in item.entries("environments with true or false").items():
                 with self._report.going_on():
                     if entry.is_mapping:
-                        known = entry.known("enabled")
+                        known = entry.known("enabled", "default", "rules")
                         switches[name] = (entry, known["enabled"].truth() if "enabled" in known else True)
+                        default = self._read_default(known, entry, variations) if "default" in known else None
+                        rules = self._read_rules(known.get("rules"), flag, name, variations)
+                        if default is not None or rules is not None:
+                            own[name] = Own(default, rules)
                     else:
                         switches[name] = (entry, entry.truth())
         for name, (entry, _) in switches.items():
             if name not in self._environments:
                 entry.note(f"there is no environment {name!r}; {nearest(name, self._environments)}")
-        return frozenset(name for name, (_, enabled) in switches.items() if enabled)
+        return frozenset(name for name, (_, enabled) in switches.items() if enabled), own
 
-    def _read_rule(self, item: Item, flag: str, variations: list[str], earlier: list[str]) -> Rule:
+    def _read_rule(
+        self, item: Item, flag: str, environment: str | None, variations: list[str], earlier: list[str]
+    ) -> Rule:
         entries = item.known(
             *(
                 "deliver",
@@ -429,6 +451,7 @@ class _Reader:
                 "experiment_id",
                 "variation_ids",
                 "respool_time",
+                "paused",
             ),
             expected="a rule such as {deliver: on} or {experiment: {off: 50%, on: 50%}}",
         )
@@ -440,12 +463,12 @@ class _Reader:
             raise entries["to"].refuse(f"there is no segment {segment!r}; {nearest(segment, self._segment_ids)}")
         what = entries[kinds[0].value]
         parts = _read_delivery(what, variations) if kinds[0] is RuleType.DELIVERY else _read_shares(what, variations)
-        key = entries["key"].text() if "key" in entries else _free_key(kinds[0], parts, segment, earlier)
+        key = entries["key"].text() if "key" in entries else free_rule_key(kinds[0], parts, segment, earlier)
         if key in earlier:
             raise entries["key"].refuse(f"another rule of this flag has the key {key!r}")
         given_ids = entries["variation_ids"].known(*parts) if "variation_ids" in entries else {}
-        names = ("flag", flag, "rule", key)
-        label = f"{flag}/{key}"
+        names = rule_names(flag, environment, key)
+        label = rule_label(flag, environment, key)
         return Rule(
             key=key,
             type=kinds[0],
@@ -464,10 +487,11 @@ class _Reader:
             segment_key=segment,
             exposition=entries["exposition"].percentage() if "exposition" in entries else 1.0,
             respool_time=entries["respool_time"].integer(least=1) if "respool_time" in entries else None,
+            is_paused=entries["paused"].truth() if "paused" in entries else False,
         )
 
 
-def _free_key(kind: RuleType, parts: Mapping[str, float], segment: str | None, earlier: list[str]) -> str:
+def free_rule_key(kind: RuleType, parts: Mapping[str, float], segment: str | None, earlier: list[str]) -> str:
     """Key of a rule without one, from what it does and for whom, so that its ids survive new rules around it."""
     words = [kind.value, *(parts if kind is RuleType.DELIVERY else ()), *(("to", segment) if segment else ())]
     key = "_".join(words)

@@ -93,11 +93,13 @@ class RuleResult:
     One rule of a flag.
 
     Attributes:
+        environment: Where the rule holds; None for all environments without rules of their own.
         sample_ratio_p: Whether visitors were divided as planned; None for a delivery or without visitors.
         is_ratio_broken: *sample_ratio_p* is below `SAMPLE_RATIO_ALARM`: other numbers of this rule cannot be trusted.
     """
 
     key: str
+    environment: str | None
     type: RuleType
     experiment_id: int
     segment: str | None
@@ -121,7 +123,7 @@ class FlagResult:
     rules: tuple[RuleResult, ...]
 
     def rule(self, key: str) -> RuleResult:
-        """The rule *key*; KeyError when the flag has none."""
+        """The rule *key*, the one for all environments first; KeyError when the flag has none."""
         return _named(self.rules, key)
 
 
@@ -166,7 +168,8 @@ def build_results(
             flag.key,
             flag.name,
             tuple(
-                _rule(flag, rule, totals.get(rule.experiment_id, {}), project.goals, confidence) for rule in flag.rules
+                _rule(flag, environment, rule, totals.get(rule.experiment_id, {}), project.goals, confidence)
+                for environment, rule in flag.all_rules()
             ),
         )
         for flag in project.flags
@@ -181,7 +184,12 @@ def reference_share(flag: Flag, rule: Rule) -> Share:
 
 
 def _rule(
-    flag: Flag, rule: Rule, totals: Mapping[int, VariationTotals], goals: tuple[Goal, ...], confidence: float
+    flag: Flag,
+    environment: str | None,
+    rule: Rule,
+    totals: Mapping[int, VariationTotals],
+    goals: tuple[Goal, ...],
+    confidence: float,
 ) -> RuleResult:
     reference = reference_share(flag, rule)
     reference_totals = totals.get(reference.variation_id, _NOBODY)
@@ -190,6 +198,7 @@ def _rule(
     ratio_p = statistics.sample_ratio_p(visitors, [share.share for share in rule.shares]) if is_experiment else None
     return RuleResult(
         key=rule.key,
+        environment=environment,
         type=rule.type,
         experiment_id=rule.experiment_id,
         segment=rule.segment_key,
@@ -263,6 +272,7 @@ def _named(things: tuple[_T, ...], key: str) -> _T:
 def _rule_json(rule: RuleResult) -> dict[str, Any]:
     return {
         "key": rule.key,
+        "environment": rule.environment,
         "type": rule.type.value,
         "experimentId": rule.experiment_id,
         "segment": rule.segment,

@@ -10,7 +10,7 @@ import asyncio
 import errno
 import signal
 import threading
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -20,12 +20,14 @@ from kameleoon.server.app import build_app
 from kameleoon.server.project_file import read_project
 from kameleoon.server.service import Service
 from kameleoon.server.storage import MEMORY, Storage, StorageError
+from kameleoon.server.watch import watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from types import TracebackType
 
     from kameleoon.server.project import Project
+    from kameleoon.server.project_file import ProjectError
     from kameleoon.server.results import Results
     from kameleoon.server.storage import StoredEvent
 
@@ -47,6 +49,8 @@ def run(
     database: str | Path = MEMORY,
     environment: str | None = None,
     announce: Callable[[str], None] = lambda _url: None,
+    watched: Path | None = None,
+    report: Callable[[str], None] = lambda _line: None,
 ) -> None:
     """
     Serve until SIGINT or SIGTERM; requests under way are finished first, for at most two seconds.
@@ -58,16 +62,25 @@ def run(
         database: A file, or `MEMORY`.
         environment: What a request that names none gets; by default ``production`` or else the project's first.
         announce: Called with the server's URL once it takes requests.
+        watched: The project's file: what is saved there is served from then on.
+        report: Called with a line for each change of that file, and for what is wrong with it.
 
     Raises:
         ServeError: The port is taken, the host is none of this machine's, or the database cannot be used.
         ValueError: The project has no such environment.
     """
     with _opened(project, database, environment) as service:
-        asyncio.run(_run_until_signal(service, host, port, announce))
+        asyncio.run(_run_until_signal(service, host, port, announce, watched, report))
 
 
-async def _run_until_signal(service: Service, host: str, port: int, announce: Callable[[str], None]) -> None:
+async def _run_until_signal(
+    service: Service,
+    host: str,
+    port: int,
+    announce: Callable[[str], None],
+    watched: Path | None,
+    report: Callable[[str], None],
+) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -75,9 +88,39 @@ async def _run_until_signal(service: Service, host: str, port: int, announce: Ca
     runner, url = await _start(service, host, port)
     try:
         announce(url)
-        await stop.wait()
+        async with _watching(service, watched, report):
+            await stop.wait()
     finally:
         await runner.cleanup()
+
+
+@asynccontextmanager
+async def _watching(service: Service, path: Path | None, report: Callable[[str], None]) -> AsyncIterator[None]:
+    """Serve each version of the project file that is saved; one that cannot be used leaves the last one in place."""
+    if path is None:
+        yield
+        return
+
+    def saved(project: Project) -> None:
+        said = service.publish_file(project)
+        for flag, change in said:
+            report(f"{path}: {flag + ': ' if flag else ''}{change}")
+        if not said:
+            report(f"{path}: saved, nothing changed")
+
+    def broken(error: ProjectError) -> None:
+        service.file_error = error
+        for line in str(error).splitlines():
+            report(line)
+        report(f"{path}: not used; the version before is still served")
+
+    task = asyncio.create_task(watch(path, saved, broken))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 class LocalServer:
@@ -91,6 +134,7 @@ class LocalServer:
         project: A project, or the path of its file.
         database: A file, or `MEMORY`.
         port: 0 takes a free one.
+        watch_file: Serve the project's file anew whenever it is saved; *project* is then its path.
 
     Attributes:
         url: ``http://127.0.0.1:<port>``, without a slash at the end.
@@ -108,8 +152,10 @@ class LocalServer:
         host: str = LOOPBACK,
         port: int = 0,
         environment: str | None = None,
+        watch_file: bool = False,
     ) -> None:
         self._project = read_project(project) if isinstance(project, str | Path) else project
+        self._watched = Path(project) if watch_file and isinstance(project, str | Path) else None
         self._database = database
         self._host = host
         self._port = port
@@ -163,7 +209,7 @@ class LocalServer:
         return self._running().published.project
 
     def publish(self, project: Project) -> None:
-        """Replace the project; the next request for the configuration gets it."""
+        """Replace the project; the next request for the configuration gets it, and streaming clients are told."""
         self._running().publish(project)
 
     def results(self, site_code: str | None = None) -> Results:
@@ -200,7 +246,8 @@ class LocalServer:
         runner, self.url = await _start(self._service, self._host, self._port)
         self._started.set()
         try:
-            await self._stop.wait()
+            async with _watching(self._service, self._watched, lambda _line: None):
+                await self._stop.wait()
         finally:
             await runner.cleanup()
 

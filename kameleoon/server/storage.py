@@ -21,17 +21,18 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
 
-from kameleoon.server.lines import Body, Conversion, Event, Exposure, Link
+from kameleoon.server.lines import Body, Conversion, Event, Exposure, Link, read_fact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
 MEMORY = ":memory:"
 
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 _SCHEMA = """
 CREATE TABLE visitors (id INTEGER PRIMARY KEY, site TEXT NOT NULL, code TEXT NOT NULL, UNIQUE (site, code));
 CREATE TABLE links (site TEXT NOT NULL, identifier TEXT NOT NULL, visitor INTEGER NOT NULL, PRIMARY KEY (site, identifier)) WITHOUT ROWID;
@@ -57,9 +58,30 @@ CREATE TABLE goal_totals (
     converted INTEGER NOT NULL, conversions INTEGER NOT NULL, revenue REAL NOT NULL, revenue_squares REAL NOT NULL,
     PRIMARY KEY (site, experiment, variation, goal)
 ) WITHOUT ROWID;
+CREATE TABLE minutes (
+    site TEXT NOT NULL, experiment INTEGER NOT NULL, variation INTEGER NOT NULL, goal INTEGER NOT NULL, minute INTEGER NOT NULL,
+    visitors INTEGER NOT NULL, converted INTEGER NOT NULL, conversions INTEGER NOT NULL,
+    revenue REAL NOT NULL, revenue_squares REAL NOT NULL,
+    PRIMARY KEY (site, experiment, minute, variation, goal)
+) WITHOUT ROWID;
+CREATE TABLE changes (id INTEGER PRIMARY KEY, time_ms INTEGER NOT NULL, author TEXT NOT NULL, flag TEXT, said TEXT NOT NULL);
+CREATE INDEX changes_of_flag ON changes (flag);
+CREATE TABLE kept (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE maps (
+    site TEXT NOT NULL, key TEXT NOT NULL, content TEXT NOT NULL, expires_ms INTEGER NOT NULL, PRIMARY KEY (site, key)
+) WITHOUT ROWID;
+CREATE TABLE products (site TEXT NOT NULL, ean TEXT NOT NULL, attributes TEXT NOT NULL, PRIMARY KEY (site, ean)) WITHOUT ROWID;
+CREATE TABLE product_events (
+    site TEXT NOT NULL, ean TEXT NOT NULL, nonce TEXT NOT NULL, type TEXT NOT NULL, quantity INTEGER NOT NULL, time_ms INTEGER NOT NULL,
+    PRIMARY KEY (site, ean, nonce)
+) WITHOUT ROWID;
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 """
 _COUNTERS = ("requests", "lines", "stored", "duplicates", "refused", "bots")
+
+
+_MAX_POINTS = 200
+_KEPT_CHANGES = 10_000
 
 
 class StorageError(Exception):
@@ -82,6 +104,15 @@ class GoalTotals:
     conversions: int = 0
     revenue: float = 0.0
     revenue_squares: float = 0.0
+
+    def plus(self, more: GoalTotals) -> GoalTotals:
+        """The totals of both."""
+        return GoalTotals(
+            self.converted + more.converted,
+            self.conversions + more.conversions,
+            self.revenue + more.revenue,
+            self.revenue_squares + more.revenue_squares,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +147,38 @@ class StoredEvent:
     type: str
     parameters: dict[str, str]
     is_bot: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """
+    What had been counted for an experiment up to a time.
+
+    Attributes:
+        time_ms: End of the span, in ms since 1970.
+        variations: `{variation id: totals}` since the beginning.
+    """
+
+    time_ms: int
+    variations: dict[int, VariationTotals]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """
+    One change of the project.
+
+    Attributes:
+        author: Where it came from: the page, the API or the project file.
+        flag: Key of the flag it concerns; None for the project as a whole.
+        said: The change in words.
+    """
+
+    id: int
+    time_ms: int
+    author: str
+    flag: str | None
+    said: str
 
 
 class Storage:
@@ -218,6 +281,166 @@ class Storage:
                 found.setdefault(experiment, {})[variation] = totals
             return found
 
+    def moments(self, site: str, experiment: int, *, most: int = _MAX_POINTS) -> list[Moment]:
+        """
+        How the totals of an experiment grew.
+
+        Args:
+            site: Site code.
+            experiment: Its id.
+            most: Points at most; a longer time is divided into equal spans.
+
+        Returns:
+            Oldest first; spans in which nothing arrived are left out. Times are those of the events.
+        """
+        with self._lock:
+            first, last = self._connection.execute(
+                "SELECT min(minute), max(minute) FROM minutes WHERE site = ? AND experiment = ?", (site, experiment)
+            ).fetchone()
+            if first is None:
+                return []
+            span = -(-(last - first + 1) // most)
+            rows = self._connection.execute(
+                "SELECT (minute - ?) / ?, variation, goal, sum(visitors), sum(converted), sum(conversions), sum(revenue),"
+                " sum(revenue_squares) FROM minutes WHERE site = ? AND experiment = ? GROUP BY 1, 2, 3 ORDER BY 1",
+                (first, span, site, experiment),
+            ).fetchall()
+        found: list[Moment] = []
+        visitors: dict[int, int] = {}
+        goals: dict[int, dict[int, GoalTotals]] = {}
+        for place, of_span in groupby(rows, key=lambda row: row[0]):
+            for _, variation, goal, came, *counts in of_span:
+                visitors[variation] = visitors.get(variation, 0) + came
+                known = goals.setdefault(variation, {})
+                if goal != _NO_GOAL:
+                    known[goal] = known.get(goal, GoalTotals()).plus(GoalTotals(*counts))
+            totals = {
+                variation: VariationTotals(count, dict(goals[variation])) for variation, count in visitors.items()
+            }
+            found.append(Moment((first + (place + 1) * span) * 60_000, totals))
+        return found
+
+    def remember_changes(
+        self, changes: Iterable[tuple[str | None, str]], *, author: str, keep: Mapping[str, str]
+    ) -> None:
+        """
+        Store changes of the project, and what it is now, in one transaction.
+
+        Args:
+            changes: ``(flag key or None, the change in words)``.
+            author: Where they came from.
+            keep: `{name: text}` to be found by `kept`.
+        """
+        now_ms = self._now_ms()
+        with self._transaction() as connection:
+            connection.executemany(
+                "INSERT INTO changes (time_ms, author, flag, said) VALUES (?, ?, ?, ?)",
+                [(now_ms, author, flag, said) for flag, said in changes],
+            )
+            connection.execute("DELETE FROM changes WHERE id <= (SELECT max(id) FROM changes) - ?", (_KEPT_CHANGES,))
+            connection.executemany("INSERT OR REPLACE INTO kept VALUES (?, ?)", list(keep.items()))
+
+    def kept(self, name: str) -> str | None:
+        """A text that was kept under *name*."""
+        with self._lock:
+            row = self._connection.execute("SELECT value FROM kept WHERE name = ?", (name,)).fetchone()
+        return str(row[0]) if row else None
+
+    def changes(self, flag: str | None = None, *, most: int = 50) -> list[Change]:
+        """The last changes, newest first, of one flag or of all."""
+        where = "WHERE flag = :flag" if flag is not None else ""
+        with self._lock:
+            rows = self._connection.execute(
+                f"SELECT id, time_ms, author, flag, said FROM changes {where} ORDER BY id DESC LIMIT :most",  # noqa: S608 - fixed texts
+                {"flag": flag, "most": most},
+            ).fetchall()
+        return [Change(*row) for row in rows]
+
+    def last_events(self, site: str, most: int = 50) -> list[StoredEvent]:
+        """The events that arrived last, newest first."""
+        return self._events("WHERE visitors.site = :site", f"DESC LIMIT {int(most)}", site=site)
+
+    def last_visitors(self, site: str, most: int = 20) -> list[str]:
+        """Codes of the visitors whose events arrived last, newest first."""
+        return list(dict.fromkeys(event.visitor for event in self.last_events(site, 10 * most)))[:most]
+
+    def forget(self, site: str, codes: Iterable[str]) -> None:
+        """
+        Remove visitors: their events, links and maps, and what was counted for them. Unknown codes are left alone.
+
+        Source:
+            data-api.md, section 8.
+        """
+        with self._transaction() as connection:
+            for code in codes:
+                connection.execute("DELETE FROM maps WHERE site = ? AND key = ?", (site, code))
+                row = connection.execute("SELECT id FROM visitors WHERE site = ? AND code = ?", (site, code)).fetchone()
+                if row is None:
+                    continue
+                _uncount(connection, site, row[0])
+                for table in ("events", "assignments", "visitor_goals", "links"):
+                    connection.execute(f"DELETE FROM {table} WHERE visitor = ?", row)  # noqa: S608 - fixed names
+                connection.execute("DELETE FROM visitors WHERE id = ?", row)
+
+    def put_maps(self, site: str, maps: Mapping[str, Mapping[str, Any]], *, lifetime_ms: int) -> None:
+        """Replace maps; an empty one is removed. Source: data-api.md, section 9."""
+        now_ms = self._now_ms()
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM maps WHERE expires_ms <= ?", (now_ms,))
+            for key, content in maps.items():
+                if content:
+                    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+                    connection.execute(
+                        "INSERT OR REPLACE INTO maps VALUES (?, ?, ?, ?)", (site, key, text, now_ms + lifetime_ms)
+                    )
+                else:
+                    connection.execute("DELETE FROM maps WHERE site = ? AND key = ?", (site, key))
+
+    def maps(self, site: str, keys: Iterable[str]) -> dict[str, Any]:
+        """`{key: map}` of those that are there and have not expired."""
+        found: dict[str, Any] = {}
+        with self._lock:
+            for key in keys:
+                row = self._connection.execute(
+                    "SELECT content FROM maps WHERE site = ? AND key = ? AND expires_ms > ?",
+                    (site, key, self._now_ms()),
+                ).fetchone()
+                if row:
+                    found[key] = json.loads(row[0])
+        return found
+
+    def add_products(self, site: str, events: Iterable[tuple[str, str, str, int, Mapping[str, Any]]]) -> None:
+        """Store ``(ean, nonce, type, quantity, attributes)``; an event counts once however often it is sent."""
+        now_ms = self._now_ms()
+        with self._transaction() as connection:
+            for ean, nonce, kind, quantity, attributes in events:
+                stored = connection.execute(
+                    "INSERT OR IGNORE INTO product_events VALUES (?, ?, ?, ?, ?, ?)",
+                    (site, ean, nonce, kind, quantity, now_ms),
+                )
+                if stored.rowcount and attributes:
+                    text = json.dumps(attributes, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+                    connection.execute("INSERT OR REPLACE INTO products VALUES (?, ?, ?)", (site, ean, text))
+
+    def product_counts(self, site: str, ean: str, begin_ms: int, end_ms: int) -> dict[str, int]:
+        """`{event type: summed quantities}` of a product's events from *begin_ms* to before *end_ms*."""
+        with self._lock:
+            return dict(
+                self._connection.execute(
+                    "SELECT type, sum(quantity) FROM product_events WHERE site = ? AND ean = ? AND time_ms >= ? AND time_ms < ?"
+                    " GROUP BY type",
+                    (site, ean, begin_ms, end_ms),
+                )
+            )
+
+    def product(self, site: str, ean: str) -> dict[str, Any] | None:
+        """A product's latest attributes, None for an unknown one."""
+        with self._lock:
+            row = self._connection.execute(
+                "SELECT attributes FROM products WHERE site = ? AND ean = ?", (site, ean)
+            ).fetchone()
+        return dict(json.loads(row[0])) if row else None
+
     def counters(self) -> dict[str, int]:
         """
         What has arrived since the database was made.
@@ -231,15 +454,15 @@ class Storage:
 
     def events(self, site: str, visitor: str | None = None) -> list[StoredEvent]:
         """Events of a site, or of one visitor by code, in the order of arrival."""
-        query = (
-            "SELECT events.id, request, code, time_ms, type, parameters, is_bot"
-            " FROM events JOIN visitors ON visitors.id = events.visitor WHERE visitors.site = :site"
-        )
-        if visitor is not None:
-            query += " AND visitors.code = :visitor"
+        where = "WHERE visitors.site = :site" + (" AND visitors.code = :visitor" if visitor is not None else "")
+        return self._events(where, "", site=site, visitor=visitor)
+
+    def _events(self, where: str, order: str, **values: str | None) -> list[StoredEvent]:
         with self._lock:
             rows = self._connection.execute(
-                f"{query} ORDER BY events.id", {"site": site, "visitor": visitor}
+                "SELECT events.id, request, code, time_ms, type, parameters, is_bot FROM events"  # noqa: S608 - fixed texts
+                f" JOIN visitors ON visitors.id = events.visitor {where} ORDER BY events.id {order}",
+                values,
             ).fetchall()
         return [
             StoredEvent(number, request, code, time_ms, kind, json.loads(parameters), bool(is_bot))
@@ -256,6 +479,72 @@ class Storage:
         return str(row[0]) if row else None
 
 
+_NO_GOAL = -(2**62)
+"""Stands in `minutes` for the assignment itself; no line can name it."""
+
+
+class _Tally:
+    """
+    What events change in the totals, added up so that a request writes each of them once.
+
+    Args:
+        sign: -1 takes away what was counted.
+    """
+
+    def __init__(self, site: str, sign: int = 1) -> None:
+        self._site = site
+        self._sign = sign
+        self._sums: dict[tuple[int, int, int, int], list[float]] = {}
+
+    def assigned(self, experiment: int, variation: int, minute: int) -> None:
+        """A visitor was first seen with a variation."""
+        self._add((experiment, variation, _NO_GOAL, minute), 1, 0, 0, 0.0, 0.0)
+
+    def converted(
+        self, experiment: int, variation: int, goal: int, minute: int, *, before: tuple[int, float], revenue: float
+    ) -> None:
+        """An assigned visitor converted; *before* is how often and for how much already."""
+        conversions, earlier = before
+        squares = (earlier + revenue) ** 2 - earlier**2
+        self._add((experiment, variation, goal, minute), 0, 0 if conversions else 1, 1, revenue, squares)
+
+    def _add(self, key: tuple[int, int, int, int], *amounts: float) -> None:
+        sums = self._sums.setdefault(key, [0, 0, 0, 0.0, 0.0])
+        for place, amount in enumerate(amounts):
+            sums[place] += self._sign * amount
+
+    def write(self, connection: sqlite3.Connection) -> None:
+        """Add the sums to the totals and to the minutes."""
+        visitors: dict[tuple[int, int], float] = {}
+        goals: dict[tuple[int, int, int], list[float]] = {}
+        for (experiment, variation, goal, _), (came, *counts) in self._sums.items():
+            if goal == _NO_GOAL:
+                visitors[experiment, variation] = visitors.get((experiment, variation), 0) + came
+            else:
+                sums = goals.setdefault((experiment, variation, goal), [0, 0, 0.0, 0.0])
+                for place, amount in enumerate(counts):
+                    sums[place] += amount
+        connection.executemany(
+            "INSERT INTO variation_totals VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (site, experiment, variation) DO UPDATE SET visitors = visitors + excluded.visitors",
+            [(self._site, *key, came) for key, came in visitors.items()],
+        )
+        connection.executemany(
+            "INSERT INTO goal_totals VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (site, experiment, variation, goal) DO UPDATE"
+            " SET converted = converted + excluded.converted, conversions = conversions + excluded.conversions,"
+            " revenue = revenue + excluded.revenue, revenue_squares = revenue_squares + excluded.revenue_squares",
+            [(self._site, *key, *sums) for key, sums in goals.items()],
+        )
+        connection.executemany(
+            "INSERT INTO minutes (site, experiment, variation, goal, minute, visitors, converted, conversions, revenue,"
+            " revenue_squares) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (site, experiment, minute, variation, goal) DO UPDATE SET visitors = visitors + excluded.visitors,"
+            " converted = converted + excluded.converted, conversions = conversions + excluded.conversions,"
+            " revenue = revenue + excluded.revenue, revenue_squares = revenue_squares + excluded.revenue_squares",
+            [(self._site, *key, *sums) for key, sums in self._sums.items()],
+        )
+
+
 class _Request:
     """Stores the events of one request inside its transaction."""
 
@@ -265,14 +554,16 @@ class _Request:
         self._now_ms = now_ms
         self._counts = dict.fromkeys(_COUNTERS, 0)
         self._visitors: dict[str, int] = {}
-        self._exposures: list[tuple[int, Exposure]] = []
-        self._conversions: list[tuple[int, Conversion]] = []
+        self._exposures: list[tuple[int, int, Exposure]] = []
+        self._conversions: list[tuple[int, int, Conversion]] = []
+        self._tally = _Tally(site)
         (done,) = connection.execute("SELECT value FROM counters WHERE name = 'requests'").fetchone()
         self._number = done + 1
 
     def store(self, event: Event) -> None:
         """Store one event, unless its visitor sent this nonce before; what it says is counted by `count`."""
         visitor = self._visitor_of(event)
+        time_ms = event.time_ms if event.time_ms is not None else self._now_ms
         # The nonce is remembered with the identity as it was sent: a link made in the meantime must not make a retry look new.
         # An event's own visitor code and a mapped identifier of the same text are different identities.
         sent_as = f"{'=' if event.mapped else ':'}{event.visitor}"
@@ -285,7 +576,7 @@ class _Request:
                 event.nonce,
                 visitor,
                 self._number,
-                event.time_ms if event.time_ms is not None else self._now_ms,
+                time_ms,
                 event.type,
                 json.dumps(event.parameters, ensure_ascii=False, separators=(",", ":")),
                 event.is_bot,
@@ -302,16 +593,17 @@ class _Request:
         if event.is_bot:
             self._counts["bots"] += 1
         elif isinstance(event.fact, Exposure):
-            self._exposures.append((visitor, event.fact))
+            self._exposures.append((visitor, time_ms // 60_000, event.fact))
         elif isinstance(event.fact, Conversion):
-            self._conversions.append((visitor, event.fact))
+            self._conversions.append((visitor, time_ms // 60_000, event.fact))
 
     def count(self, body: Body) -> None:
         """Count the request: first who was assigned what, then what they did."""
-        for visitor, exposure in self._exposures:
-            self._assign(visitor, exposure)
-        for visitor, conversion in self._conversions:
-            self._convert(visitor, conversion)
+        for visitor, minute, exposure in self._exposures:
+            self._assign(visitor, minute, exposure)
+        for visitor, minute, conversion in self._conversions:
+            self._convert(visitor, minute, conversion)
+        self._tally.write(self._connection)
         self._counts["requests"] = 1
         self._counts["lines"] = body.received
         self._counts["refused"] = len(body.refused)
@@ -335,19 +627,15 @@ class _Request:
             self._visitors[event.visitor] = known
         return int(known)
 
-    def _assign(self, visitor: int, exposure: Exposure) -> None:
+    def _assign(self, visitor: int, minute: int, exposure: Exposure) -> None:
         first = self._connection.execute(
             "INSERT OR IGNORE INTO assignments VALUES (?, ?, ?)",
             (visitor, exposure.experiment_id, exposure.variation_id),
         )
         if first.rowcount:
-            self._connection.execute(
-                "INSERT INTO variation_totals VALUES (?, ?, ?, 1)"
-                " ON CONFLICT (site, experiment, variation) DO UPDATE SET visitors = visitors + 1",
-                (self._site, exposure.experiment_id, exposure.variation_id),
-            )
+            self._tally.assigned(exposure.experiment_id, exposure.variation_id, minute)
 
-    def _convert(self, visitor: int, conversion: Conversion) -> None:
+    def _convert(self, visitor: int, minute: int, conversion: Conversion) -> None:
         goal, revenue = conversion.goal_id, conversion.revenue
         assigned = self._connection.execute(
             "SELECT assignments.experiment, variation, coalesce(conversions, 0), coalesce(revenue, 0.0) FROM assignments"
@@ -360,14 +648,33 @@ class _Request:
                 "INSERT OR REPLACE INTO visitor_goals VALUES (?, ?, ?, ?, ?)",
                 (visitor, experiment, goal, conversions + 1, earlier + revenue),
             )
-            squares = (earlier + revenue) ** 2 - earlier**2
-            converted = 0 if conversions else 1
-            self._connection.execute(
-                "INSERT INTO goal_totals VALUES (?, ?, ?, ?, ?, 1, ?, ?) ON CONFLICT (site, experiment, variation, goal) DO UPDATE"
-                " SET converted = converted + excluded.converted, conversions = conversions + 1,"
-                " revenue = revenue + excluded.revenue, revenue_squares = revenue_squares + excluded.revenue_squares",
-                (self._site, experiment, variation, goal, converted, revenue, squares),
-            )
+            self._tally.converted(experiment, variation, goal, minute, before=(conversions, earlier), revenue=revenue)
+
+
+def _uncount(connection: sqlite3.Connection, site: str, visitor: int) -> None:
+    """Take a visitor out of the totals: go through what he sent as it was counted, and count it the other way."""
+    tally = _Tally(site, -1)
+    assigned: dict[int, int] = {}
+    before: dict[tuple[int, int], tuple[int, float]] = {}
+    rows = connection.execute(
+        "SELECT time_ms / 60000, type, parameters FROM events WHERE visitor = ? AND NOT is_bot AND type IN ('experiment', 'conversion')"
+        " ORDER BY request, type DESC, id",
+        (visitor,),
+    )
+    for minute, kind, parameters in rows:
+        fact = read_fact(kind, json.loads(parameters))
+        if isinstance(fact, Exposure) and fact.experiment_id not in assigned:
+            assigned[fact.experiment_id] = fact.variation_id
+            tally.assigned(fact.experiment_id, fact.variation_id, minute)
+        elif isinstance(fact, Conversion):
+            for experiment, variation in assigned.items():
+                key = (experiment, fact.goal_id)
+                conversions, earlier = before.get(key, (0, 0.0))
+                tally.converted(
+                    experiment, variation, fact.goal_id, minute, before=(conversions, earlier), revenue=fact.revenue
+                )
+                before[key] = (conversions + 1, earlier + fact.revenue)
+    tally.write(connection)
 
 
 def _now_ms() -> int:

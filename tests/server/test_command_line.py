@@ -5,10 +5,14 @@ import signal
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import requests
+
+from kameleoon.server.project_file import read_project
+from kameleoon.server.serve import LocalServer
 
 DEMO = str(Path(__file__).parents[2] / "sample-config" / "demo-project.yaml")
 
@@ -48,6 +52,24 @@ def test_serve_until_a_signal(tmp_path, number):
         out, err = process.communicate(timeout=20)
     assert (process.returncode, out, err) == (0, "", "")
     assert database.exists()
+
+
+def test_export_writes_what_was_changed(tmp_path):
+    """`export` gives the project of a running server and of a database, to a file and to standard output."""
+    project = read_project(DEMO)
+    changed = replace(project, name="Changed")
+    database = str(tmp_path / "events.sqlite")
+    with LocalServer(project, database=database) as server:
+        server.publish(changed)
+        output = tmp_path / "out.yaml"
+        result = kameleoon("export", "--url", server.url, "--output", str(output))
+        assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    assert read_project(output) == changed
+    assert kameleoon("export", "--database", database).stdout == output.read_text(encoding="utf-8")
+    for arguments in (("--url", server.url), ("--database", str(tmp_path / "none")), ("--database", str(output))):
+        result = kameleoon("export", *arguments)
+        assert (result.returncode, result.stdout) == (2, "")
+        assert result.stderr.startswith("kameleoon export: ")
 
 
 @pytest.mark.parametrize(

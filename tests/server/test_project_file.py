@@ -149,6 +149,7 @@ WIRE = [
     ("{saw_personalization: 66}", "TARGET_PERSONALIZATION", {"personalizationId": 66}),
     ("{in_no_other: experiment}", "EXCLUSIVE_EXPERIMENT", {"campaignType": "EXPERIMENT"}),
     ("{in_no_other: flag}", "EXCLUSIVE_FEATURE_FLAG", {}),
+    ("{service: {targetingType: WEATHER, sky: clear, weight: 1}}", "WEATHER", {"sky": "clear"}),
 ]
 
 

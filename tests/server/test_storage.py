@@ -1,12 +1,13 @@
 """The storage: lines are stored once, and counts kept on the way equal a slow recount of the raw events."""
 
 import sqlite3
+from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kameleoon.server.lines import Body, Conversion, Event, Exposure, Link
+from kameleoon.server.lines import Body, Conversion, Event, Exposure, Link, parse_lines
 from kameleoon.server.storage import GoalTotals, Storage, StorageError, VariationTotals
 
 SITE = "shop123456"
@@ -244,3 +245,85 @@ def test_counts_equal_a_recount_of_the_raw_events(requests):
         assert counters["stored"] == len(storage.events(SITE))
     finally:
         storage.close()
+
+
+def _random_lines(seed):
+    """Requests of a few visitors in a random order: exposures, conversions, links and bots, spread over an hour."""
+    random = Random(seed)
+    for _ in range(40):
+        lines = []
+        for _ in range(random.randrange(1, 4)):
+            visitor, nonce = random.choice("abc"), f"{random.randrange(2**64):016X}"
+            common = f"nonce={nonce}&visitorCode={visitor}&time={random.randrange(3_600_000)}"
+            if random.random() < 0.2:
+                common += "&userAgent=curl/8.0"
+            lines.append(
+                common
+                + random.choice(
+                    [
+                        f"&eventType=experiment&id={random.choice((1, 2))}&variationId={random.choice((11, 12))}",
+                        f"&eventType=conversion&goalId={random.choice((5, 6))}&revenue={random.randrange(9)}",
+                        f"&eventType=conversion&goalId=5&revenue={random.randrange(9)}&negative=true",
+                        "&eventType=activity",
+                    ]
+                )
+            )
+        yield lines
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_forgotten_visitor_was_never_there(seed):
+    """After `forget` totals are those of the others alone; maps and links of the code are gone; unknown codes do no harm."""
+    full, others = Storage(), Storage()
+    for lines in _random_lines(seed):
+        full.add(SITE, parse_lines("\n".join(lines)))
+        others.add(SITE, parse_lines("\n".join(line for line in lines if "visitorCode=a" not in line)))
+    full.put_maps(SITE, {"a": {"x": 1}, "b": {"x": 2}}, lifetime_ms=1000)
+    full.forget(SITE, ["a", "nobody"])
+    full.forget(SITE, ["a"])
+    assert _without_nothing(full.totals(SITE)) == _without_nothing(others.totals(SITE))
+    for experiment in (1, 2):
+        totals = full.totals(SITE).get(experiment, {})
+        moments = full.moments(SITE, experiment, most=7)
+        assert len(moments) <= 7
+        assert [moment.time_ms for moment in moments] == sorted(moment.time_ms for moment in moments)
+        if moments:
+            assert _without_nothing({experiment: moments[-1].variations}) == _without_nothing({experiment: totals})
+    assert full.maps(SITE, ["a", "b"]) == {"b": {"x": 2}}
+    assert full.events(SITE, "a") == []
+    full.close()
+    others.close()
+
+
+def _without_nothing(totals):
+    """Totals without those that are zero; `revenue` sums are whole numbers here, so nothing is lost to rounding."""
+    return {
+        (experiment, variation, goal): counted
+        for experiment, variations in totals.items()
+        for variation, of_variation in variations.items()
+        for goal, counted in [(None, of_variation.visitors), *of_variation.goals.items()]
+        if counted not in (0, GoalTotals())
+    }
+
+
+def test_totals_grow_over_time():
+    """Moments are cumulative and carry the end of their minute."""
+    storage = Storage()
+    for minute, visitor in ((3, "a"), (3, "b"), (5, "c")):
+        line = f"nonce={ord(visitor):016X}&visitorCode={visitor}&eventType=experiment&id=1&variationId=2&time={minute * 60_000}"
+        storage.add(SITE, parse_lines(line))
+    moments = storage.moments(SITE, 1)
+    assert [(moment.time_ms, moment.variations[2].visitors) for moment in moments] == [(240_000, 2), (360_000, 3)]
+    storage.close()
+
+
+def test_maps_end():
+    """A map is replaced as a whole, ends with its lifetime, and an empty one is removed."""
+    now = [0]
+    storage = Storage(now_ms=lambda: now[0])
+    storage.put_maps(SITE, {"k": {"a": 1, "b": 2}, "l": {"a": 1}, "m": {"a": 1}}, lifetime_ms=10)
+    storage.put_maps(SITE, {"k": {"c": 3}, "l": {}}, lifetime_ms=20)
+    assert storage.maps(SITE, ["k", "l", "m"]) == {"k": {"c": 3}, "m": {"a": 1}}
+    now[0] = 10
+    assert storage.maps(SITE, ["k", "l", "m"]) == {"k": {"c": 3}}
+    storage.close()

@@ -1,0 +1,68 @@
+"""
+Event streams: changes of the project for SDKs, changes and arriving events for the page.
+
+Source:
+    network.md, section 4.4; automation-api.md, section 10.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from kameleoon.server.answers import refusal, site_code_of
+from kameleoon.server.service import SERVICE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kameleoon.server.broadcast import _T, Broadcast
+
+MAX_STREAMS = 1000
+_EVENT = "configuration-update-event"
+
+
+async def give_changes(request: web.Request) -> web.StreamResponse:
+    """``GET /sse``: one ``configuration-update-event`` with the time in ms for every change; a comment now and then keeps it open."""
+    service = request.app[SERVICE]
+    site_code = site_code_of(request)
+    if site_code != service.published.project.site_code:
+        raise refusal(404, "unknown_site_code", f"this server has no project {site_code!r}")
+    return await stream(
+        request, service.changed, lambda moment_ms: f"event: {_EVENT}\ndata: {json.dumps({'ts': moment_ms})}\n\n"
+    )
+
+
+async def stream(request: web.Request, source: Broadcast[_T], render: Callable[[_T], str]) -> web.StreamResponse:
+    """
+    Send what *source* tells until the client goes or the server ends.
+
+    Raises:
+        web.HTTPServiceUnavailable: `MAX_STREAMS` are open.
+    """
+    if source.listeners >= MAX_STREAMS:
+        raise web.HTTPServiceUnavailable
+    keep_alive_s = request.app[SERVICE].keep_alive_s
+    response = web.StreamResponse(
+        headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+    )
+    with source.listening() as queue:
+        await response.prepare(request)
+        # A comment at once, so that whoever asks sees that the stream is open.
+        text = ": open\n\n"
+        try:
+            while True:
+                await response.write(text.encode())
+                try:
+                    message = await asyncio.wait_for(queue.get(), keep_alive_s)
+                except TimeoutError:
+                    text = ": still here\n\n"
+                    continue
+                if message is None:
+                    return response
+                text = render(message)
+        except ConnectionError:
+            return response
