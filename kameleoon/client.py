@@ -7,11 +7,13 @@ What a method answers is decided in `kameleoon._runtime`; what goes over the wir
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import secrets
 import threading
 import time
 import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from kameleoon._runtime.configuration import Configuration
@@ -21,7 +23,7 @@ from kameleoon._runtime.remote import RemoteData
 from kameleoon._runtime.tracker import Tracker
 from kameleoon._sources.make import make_source
 from kameleoon._sources.service import ServiceSource
-from kameleoon._tracking.delivery import Counters, Delivery
+from kameleoon._tracking.delivery import Body, Counters, Delivery
 from kameleoon._tracking.outbox import MemoryOutbox
 from kameleoon._transport.aiohttp_sender import AiohttpSender
 from kameleoon._transport.endpoints import Endpoints
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from kameleoon._engine.choice import Choice
+    from kameleoon._tracking.outbox import Outbox
     from kameleoon._transport.flow import Flow
     from kameleoon._transport.message import Request, Response
     from kameleoon.config import KameleoonClientConfig, Settings
@@ -131,7 +134,7 @@ class KameleoonClient:
             is_offline=self._is_offline,
         )
         self._counters = Counters()
-        self._outbox = MemoryOutbox()
+        self._outbox = self._make_outbox()
         self._delivery = Delivery(self._outbox, self._post_lines, self._counters, self._clock, time.time)
         self._tracker = self._make_tracker()
         self._cookies = CookiePolicy(settings.top_level_domain, settings.cookie_secure, settings.cookie_samesite)
@@ -140,6 +143,7 @@ class KameleoonClient:
         self._closing = threading.Lock()
         self._is_closed = False
         self._is_forked = False
+        self._pid = os.getpid()
         self._schedule, self._background = self._make_background(threaded=threaded)
         lifetime.watch(self)
         self._background.start()
@@ -417,18 +421,25 @@ class KameleoonClient:
             if is_unique_identifier is not None:
                 self._identify(visitor_code, is_unique_identifier)
         self._revive_after_fork()
+        # What a flush was given outlives the process if anything does, so it is on disk when the call is back.
+        is_durable = self._outbox.is_durable
         if not instant and timeout is None:
             if visitor_code is None:
-                self._tracker.register_all()
+                self._tracker.flush_all(at_once=False, by_caller=is_durable)
             else:
                 self._tracker.register(visitor_code)
+            if is_durable:
+                self._tracker.collect()
             self._background.serve()
             return None
         sent, dropped = self._counters.sent, self._counters.dropped
         if visitor_code is None:
-            self._tracker.collect_all()
+            self._tracker.flush_all(at_once=True, by_caller=is_durable)
         else:
             self._tracker.claim([visitor_code])
+        if timeout is not None:
+            # Without a thread the requests are made by the caller, who must be back in time.
+            self._tracker.press(None if self._background.is_threaded else self._clock() + timeout)
         runs = self._background.hasten(_DELIVERY)
         if timeout is None:
             return None
@@ -761,20 +772,25 @@ class KameleoonClient:
         Args:
             timeout: Seconds for the sending; ``exit_timeout_millisecond`` without it.
         """
+        if self._is_forked and os.getpid() != self._pid:
+            # The parent sends what it had; its locks may be held here for ever by threads that this process does not have.
+            self._is_closed = True
+            return
         with self._closing:
             if self._is_closed:
                 return
             self._is_closed = True
         lifetime.unwatch(self)
-        timeout_s = self._settings.exit_timeout_s if timeout is None else timeout
-        deadline = self._clock() + timeout_s
-        if not self._is_forked:
-            self._tracker.collect()
-            runs = self._background.hasten(_DELIVERY)
-            self._background.wait_for(_DELIVERY, runs, timeout_s)
-            self._background.stop(max(0.0, deadline - self._clock()))
-        if len(self._outbox):
+        deadline_s = self._clock() + (self._settings.exit_timeout_s if timeout is None else timeout)
+        self._tracker.collect_everything()
+        self._background.stop(0.0)
+        self._deliver_rest(deadline_s)
+        self._background.stop(max(0.0, deadline_s - self._clock()))
+        if len(self._outbox) and self._outbox.is_durable:
+            KameleoonLogger.warning("%d events are not sent yet, and are kept on disk", len(self._outbox))
+        elif len(self._outbox):
             KameleoonLogger.warning("%d events could not be sent before the client was closed", len(self._outbox))
+        self._outbox.close()
         self._dispatcher.stop()
         self._sender.close()
         self._async_sender.close()
@@ -824,11 +840,20 @@ class KameleoonClient:
                 lambda: settings.tracking_interval_s,
                 due_s=self._clock() + settings.tracking_interval_s,
             ),
-            Job(_DELIVERY, self._tracker.deliver_at_once, lambda: None),
+            Job(_DELIVERY, self._tracker.deliver_now, lambda: None),
             Job(_TOKEN, self._renew_token, lambda: _TOKEN_INTERVAL_S, due_s=self._clock() + _TOKEN_INTERVAL_S),
         ]
         schedule = Schedule(jobs, self._clock)
         return schedule, Background(f"kameleoon-{self._site_code}", schedule, self._sender, threaded=threaded)
+
+    def _make_outbox(self) -> Outbox:
+        return MemoryOutbox()
+
+    def _deliver_rest(self, deadline_s: float) -> None:
+        """Send what waits, in the caller's thread: the worker may be held up by a request that has nothing to do with it."""
+        while (left_s := deadline_s - self._clock()) > 0 and self._delivery.wait_idle(left_s):
+            if run(self._delivery.deliver(at_once=True, deadline_s=deadline_s), self._sender):
+                return
 
     def _make_tracker(self) -> Tracker:
         return Tracker(
@@ -850,8 +875,13 @@ class KameleoonClient:
     def _renew_token(self) -> Flow[bool]:
         return refresh_token(self._tokens, self._settings.timeout_s, self._clock)
 
-    def _post_lines(self, body: bytes) -> Flow[Response]:
-        request = tracking_request(self._configuration.endpoints, body, self._settings.timeout_s)
+    def _post_lines(self, body: Body) -> Flow[Response]:
+        timeout_s = self._settings.timeout_s
+        if body.deadline_s is not None:
+            timeout_s = min(timeout_s, max(body.deadline_s - self._clock(), 0.001))
+        request = tracking_request(self._configuration.endpoints, body.content, timeout_s)
+        if body.is_gzip:
+            request = replace(request, headers={**request.headers, "Content-Encoding": "gzip"})
         return authorised(request, self._tokens, self._clock)
 
     def _enter(self, code: str) -> None:
@@ -865,9 +895,13 @@ class KameleoonClient:
         if not self._is_forked:
             return
         self._is_forked = False
+        if os.getpid() == self._pid:
+            # The child was made with vfork, as libuv does: it wrote the mark into the memory of its parent.
+            return
+        self._pid = os.getpid()
         self._closing = threading.Lock()
         self._store.after_fork_in_child()
-        self._outbox = MemoryOutbox()
+        self._outbox = self._make_outbox()
         self._counters = Counters()
         self._delivery = Delivery(self._outbox, self._post_lines, self._counters, self._clock, time.time)
         self._tracker = self._make_tracker()
@@ -876,6 +910,7 @@ class KameleoonClient:
         self._dispatcher = Dispatcher(f"kameleoon-events-{self._site_code}", threaded=threaded)
         self._schedule, self._background = self._make_background(threaded=threaded)
         self._background.start()
+        lifetime.watch_worker_end()
         KameleoonLogger.info("Forked: this process works on its own, the parent sends what it had")
 
     def _identify(self, code: str, is_unique_identifier: bool) -> None:

@@ -7,20 +7,33 @@ from typing import TYPE_CHECKING
 
 from kameleoon._runtime.intake import map_to_itself
 from kameleoon._tracking.lines import make_lines
+from kameleoon._transport.message import Pause
 from kameleoon._visitor.unsent import is_pending, take_unsent
+from kameleoon.logging.kameleoon_logger import KameleoonLogger
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from kameleoon._runtime.configuration import Configuration
     from kameleoon._tracking.delivery import Counters, Delivery
     from kameleoon._tracking.lines import Line
     from kameleoon._tracking.outbox import Outbox
     from kameleoon._transport.flow import Flow
+    from kameleoon._visitor.record import Visitor
+    from kameleoon._visitor.unsent import Unsent
     from kameleoon.stores import VisitorStore
 
-_AT_ONCE = 1_000
-"""Visitors claimed between two looks at the outbox, so that memory does not hold all lines twice."""
+_STEP = 40
+"""Visitors claimed between two pauses of background work: about a millisecond, so that no event loop waits long for its turn."""
+
+_PAUSE = Pause(0.0005)
+"""Long enough that other threads, or the other tasks of an event loop, get their turn."""
+
+_HANDED_OVER = 2_000
+"""Lines put into the outbox at once, at least: an outbox on disk waits for the disk each time."""
+
+_MANY = 2_000
+"""From so many visitors on, a flush of all looks through them in the background rather than in the caller's thread."""
 
 
 class Tracker:
@@ -55,6 +68,12 @@ class Tracker:
         self._delivery = delivery
         self._counters = counters
         self._registered: set[str] = set()
+        self._announced: set[str] = set()
+        self._asked_for_all: list[Callable[[], Iterator[None]]] = []
+        self._at_once = False
+        self._deadline_s: float | None = None
+        self._has_told_broken = False
+        self._is_dropping = False
         self._is_offline = is_offline
         self.register = _ignore if is_offline else self._registered.add
 
@@ -63,52 +82,139 @@ class Tracker:
         """Lines waiting to be sent."""
         return len(self._outbox)
 
+    # --- jobs ---------------------------------------------------------------------------------------------------------
+
     def track(self) -> Flow[None]:
         """One round: what is registered and what of ended sessions is unsent goes out."""
-        self.collect()
+        yield from _at_leisure(self._collect())
         yield from self._delivery.deliver()
 
-    def deliver_at_once(self) -> Flow[None]:
-        """Send what the outbox holds, without waiting for the end of a pause after a failure."""
-        return self._delivery.deliver(at_once=True)
+    def deliver_now(self) -> Flow[None]:
+        """Send what the outbox holds, and what `flush_all` left to be looked through."""
+        at_once, self._at_once = self._at_once, False
+        deadline_s, self._deadline_s = self._deadline_s, None
+        yield from _at_leisure(self._collect_asked())
+        yield from self._delivery.deliver(at_once=at_once, deadline_s=deadline_s)
 
-    def collect(self) -> None:
-        """Move what is registered, and what ended sessions had unsent, into the outbox."""
-        self._collect_ended()
-        codes = list(self._registered)
-        for start in range(0, len(codes), _AT_ONCE):
-            self.claim(codes[start : start + _AT_ONCE])
-
-    def register_all(self) -> None:
-        """Register every visitor that holds anything that is, or was, to be sent."""
-        for code, is_sendable in self._store.codes():
-            if is_sendable:
-                self.register(code)
-
-    def collect_all(self) -> None:
+    def press(self, deadline_s: float | None = None) -> None:
         """
-        Move what all visitors have unsent into the outbox, as the service's SDK does for an instant flush of all.
+        Have the next `deliver_now` try at once, without waiting for the end of our own pause after a failure.
 
-        That is a round for each visitor, of which the first takes all that were registered: so a registered visitor who
-        holds data is told once more, as active, unless he was the first.
+        Args:
+            deadline_s: No request of it lasts longer than this, in seconds of the delivery's clock.
+        """
+        self._at_once = True
+        self._deadline_s = deadline_s
+
+    # --- what is to be sent -------------------------------------------------------------------------------------------
+
+    def flush_all(self, *, at_once: bool, by_caller: bool) -> None:
+        """
+        Register every visitor that holds anything that is, or was, to be sent. Touches no session.
+
+        A visitor with nothing new is told as active once in his session, however often all are flushed.
+
+        Args:
+            at_once: Move what they have into the outbox instead, as the service's SDK does for an instant flush of all: a round
+                for each visitor, of which the first takes all that were registered. So a registered visitor who holds data is
+                told once more, as active, unless he was the first.
+            by_caller: Look through them here and now. Otherwise, if they are many, `track` or `deliver_now` does.
 
         Source:
             ``tests/vectors/tracking.json``, cases ``tracking-010-03`` and ``tracking-011-06``.
         """
-        codes = self._store.codes()
-        for code, is_sendable in codes[:1]:
-            if is_sendable:
+        steps = self._collect_all if at_once else self._register_all
+        if by_caller or len(self._store) < _MANY:
+            _exhaust(steps())
+        elif steps not in self._asked_for_all:
+            self._asked_for_all.append(steps)
+
+    def collect(self) -> None:
+        """Move what is registered, and what ended sessions had unsent, into the outbox."""
+        _exhaust(self._collect())
+
+    def collect_everything(self) -> None:
+        """Move all that is unsent of anybody into the outbox, registered or not; announces nobody."""
+        for code, is_sendable in self._store.codes() if not self._is_offline else ():
+            visitor = self._store.peek(code) if is_sendable else None
+            if visitor is not None and is_pending(visitor.record):
                 self.register(code)
         self.collect()
-        rest = [code for code, is_sendable in codes[1:] if is_sendable]
-        for start in range(0, len(rest), _AT_ONCE):
-            self.claim(rest[start : start + _AT_ONCE])
 
     def claim(self, codes: Sequence[str]) -> None:
         """Move what *codes* have unsent into the outbox."""
-        # Whoever registers a code has written its data before. So a code that is registered again from here on is
-        # either claimed below already, or claimed next time.
         self._registered.difference_update(codes)
+        self._put(self._lines_of(codes))
+
+    def _collect(self) -> Iterator[None]:
+        yield from self._collect_asked()
+        yield from self._collect_ended()
+        yield from self._claim_registered()
+
+    def _collect_asked(self) -> Iterator[None]:
+        while self._asked_for_all:
+            yield from self._asked_for_all.pop(0)()
+
+    def _register_all(self) -> Iterator[None]:
+        for place, (code, is_sendable) in enumerate(self._store.codes()):
+            if is_sendable and self._is_news(code):
+                self.register(code)
+            if place % _STEP == 0:
+                yield
+
+    def _collect_all(self) -> Iterator[None]:
+        codes = self._store.codes()
+        news = []
+        for place, (code, is_sendable) in enumerate(codes):
+            if is_sendable and self._is_news(code):
+                news.append(code)
+            if place % _STEP == 0:
+                yield
+        if news and news[0] == codes[0][0]:
+            self.register(news.pop(0))
+        yield from self._collect_ended()
+        yield from self._claim_registered()
+        self._registered.update(news)
+        yield from self._claim_all(news, self._is_taken)
+
+    def _is_news(self, code: str) -> bool:
+        """Whether a flush of all tells of *code*: he has something new, or was not announced in this session."""
+        if code not in self._announced:
+            self._announced.add(code)
+            return True
+        visitor = self._store.peek(code)
+        if visitor is None:
+            return False
+        record = visitor.record
+        # Data that maps the visitor goes with every request, so it is no news.
+        return bool(record.unsent) or any(item.unsent for item in list(record.assignments.values()))
+
+    def _claim_registered(self) -> Iterator[None]:
+        yield from self._claim_all(list(self._registered), self._is_taken)
+
+    def _is_taken(self, code: str) -> bool:
+        """Take *code* out of the register; of several threads at it only one has it, so that nobody is announced twice."""
+        # Whoever registers a code has written its data before. So a code that is registered again from here on is
+        # either claimed by this round already, or claimed in the next one.
+        try:
+            self._registered.remove(code)
+        except KeyError:
+            return False
+        return True
+
+    def _claim_all(self, codes: Sequence[str], is_wanted: Callable[[str], bool]) -> Iterator[None]:
+        lines: list[Line] = []
+        try:
+            for start in range(0, len(codes), _STEP):
+                lines += self._lines_of([code for code in codes[start : start + _STEP] if is_wanted(code)])
+                if len(lines) >= _HANDED_OVER:
+                    ready, lines = lines, []
+                    self._put(ready)
+                yield
+        finally:
+            self._put(lines)
+
+    def _lines_of(self, codes: Sequence[str]) -> list[Line]:
         ruleset = self._configuration.ruleset
         mapping_index = ruleset.catalogue.mapping_index
         if mapping_index is not None:
@@ -119,22 +225,72 @@ class Tracker:
         lines: list[Line] = []
         for code, unsent in self._store.claim(codes, consent_required=ruleset.consent_required):
             if unsent is not None or not ruleset.consent_required:
-                lines += make_lines(code, unsent)
-        self._put(lines)
+                lines += self._write(code, unsent)
+        return lines
 
-    def _collect_ended(self) -> None:
-        required = self._configuration.ruleset.consent_required
+    def _collect_ended(self) -> Iterator[None]:
+        ended = self._store.expire()
+        ended.reverse()
         lines: list[Line] = []
-        for code, visitor in self._store.expire():
-            if is_pending(visitor.record):
-                unsent = take_unsent(visitor, consent_required=required)
-                lines += [line for line in make_lines(code, unsent) if "&eventType=activity&" not in line.text]
-        self._put(lines)
+        try:
+            while ended:
+                lines += self._last_lines_of(*ended.pop())
+                if len(lines) >= _HANDED_OVER:
+                    ready, lines = lines, []
+                    self._put(ready)
+                if len(ended) % _STEP == 0:
+                    yield
+        finally:
+            # The store holds them no more: whoever ends this round early must not lose them.
+            for code, visitor in reversed(ended):
+                lines += self._last_lines_of(code, visitor)
+            self._put(lines)
+
+    def _last_lines_of(self, code: str, visitor: Visitor) -> list[Line]:
+        self._forget(code)
+        if not is_pending(visitor.record):
+            return []
+        unsent = take_unsent(visitor, consent_required=self._configuration.ruleset.consent_required)
+        return [line for line in self._write(code, unsent) if "&eventType=activity&" not in line.text]
+
+    def _forget(self, code: str) -> None:
+        """A session ended: nothing is told of the visitor any more, unless he is back."""
+        self._announced.discard(code)
+        if code in self._registered:
+            self._registered.discard(code)
+            if self._store.peek(code) is not None:
+                self._registered.add(code)
+
+    def _write(self, code: str, unsent: Unsent | None) -> list[Line]:
+        return make_lines(code, unsent, on_broken=self._leave_out)
+
+    def _leave_out(self, item: object, error: Exception) -> None:
+        self._counters.add(produced=1, dropped=1)
+        if not self._has_told_broken:
+            self._has_told_broken = True
+            kind = type(item).__name__
+            KameleoonLogger.error(
+                "%s could not be written as an event and was left out: %s", kind, type(error).__name__
+            )
 
     def _put(self, lines: list[Line]) -> None:
         if lines and not self._is_offline:
             self._counters.add(produced=len(lines))
-            self._counters.add(dropped=self._outbox.put(lines))
+            dropped = self._outbox.put(lines)
+            self._counters.add(dropped=dropped)
+            if dropped and not self._is_dropping:
+                KameleoonLogger.warning("Too many events wait to be sent: the oldest are given up; stats() counts them")
+            self._is_dropping = bool(dropped)
+
+
+def _exhaust(steps: Iterator[None]) -> None:
+    for _ in steps:
+        pass
+
+
+def _at_leisure(steps: Iterator[None]) -> Flow[None]:
+    for _ in steps:
+        yield _PAUSE
 
 
 def _ignore(_code: str) -> None:

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kameleoon._transport.encoding import encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from kameleoon._visitor.record import Assignment, Converted, Visits
     from kameleoon._visitor.unsent import Unsent
-    from kameleoon.data import Browser, Conversion, CustomData, Geolocation, OperatingSystem, PageView
+    from kameleoon.data import Browser, CustomData, Device, Geolocation, OperatingSystem, PageView
 
 
 class Line(NamedTuple):
@@ -29,11 +30,13 @@ class Line(NamedTuple):
         visitor: The visitor's field, such as ``visitorCode=abc``; lines of one visitor share it.
         text: The line without its user agent. It never changes, so that a repeated one can be told by its nonce.
         user_agent: The visitor's, encoded; goes with his first line in each request.
+        key: The line's place in the outbox that handed it out, above 0; 0 for none.
     """
 
     visitor: str
     text: str
     user_agent: str | None
+    key: int = 0
 
 
 def make_nonce() -> str:
@@ -41,52 +44,97 @@ def make_nonce() -> str:
     return os.urandom(8).hex().upper()
 
 
-def make_lines(code: str, unsent: Unsent | None, nonce: Callable[[], str] = make_nonce) -> list[Line]:
+def _say_nothing(_item: object, _error: Exception) -> None:
+    """Stand in for whoever counts items that have no line."""
+
+
+def make_lines(
+    code: str,
+    unsent: Unsent | None,
+    nonce: Callable[[], str] = make_nonce,
+    on_broken: Callable[[object, Exception], None] = _say_nothing,
+) -> list[Line]:
     """
-    The lines of one visitor.
+    The lines of one visitor. Never raises: an item that cannot be written is left out, and takes no other along.
 
     Args:
         code: The visitor code.
         unsent: What is to be sent, ``None`` for a visitor nobody knows.
         nonce: Makes a nonce for each line.
+        on_broken: Told of each item that is left out, and why. When the code itself cannot be written, of every item.
 
     Returns:
         A line an event, in the service's order; a line of type ``activity`` for a visitor with nothing to tell, and none when
         consent forbids even that.
     """
-    name = "visitorCode"
-    if unsent is not None and unsent.is_unique and unsent.mapping_identifier != code:
-        name = "mappingValue"
-    visitor = f"{name}={encode(code)}"
-    user_agent = encode(unsent.user_agent) if unsent is not None and unsent.user_agent else None
-    events = [] if unsent is None else list(_events(unsent))
-    if not events and (unsent is None or unsent.may_announce):
+    items: list[tuple[Callable[..., str], object]] = [] if unsent is None else list(_items(unsent))
+    try:
+        name = "visitorCode"
+        if unsent is not None and unsent.is_unique and unsent.mapping_identifier != code:
+            name = "mappingValue"
+        visitor = f"{name}={encode(code)}"
+    except Exception as error:
+        for _, item in items:
+            on_broken(item, error)
+        return []
+    user_agent = None if unsent is None else _user_agent(unsent.user_agent, on_broken)
+    events = []
+    for write, item in items:
+        try:
+            events.append(write(item))
+        except Exception as error:
+            on_broken(item, error)
+    if not items and (unsent is None or unsent.may_announce):
         events.append("activity")
     return [Line(visitor, f"nonce={nonce()}&eventType={event}&{visitor}", user_agent) for event in events]
 
 
-def _events(unsent: Unsent) -> Iterator[str]:
+def _user_agent(value: str | None, on_broken: Callable[[object, Exception], None]) -> str | None:
+    try:
+        return encode(value) if value else None
+    except Exception as error:
+        on_broken(value, error)
+        return None
+
+
+def _items(unsent: Unsent) -> Iterator[tuple[Callable[[Any], str], object]]:
+    """``(what writes it, item)`` in the service's order."""
     if unsent.device is not None:
-        yield f"staticData&deviceType={unsent.device.device_type.value}"
+        yield _device, unsent.device
     if unsent.browser is not None:
-        yield _browser(unsent.browser)
+        yield _browser, unsent.browser
     if unsent.operating_system is not None:
-        yield _operating_system(unsent.operating_system)
+        yield _operating_system, unsent.operating_system
     if unsent.geolocation is not None:
-        yield _geolocation(unsent.geolocation)
+        yield _geolocation, unsent.geolocation
     if unsent.visits is not None:
-        number, since_ms = unsent.visits.number, unsent.visits.since_previous_ms
-        yield f"staticData&visitNumber={number}&timeSincePreviousVisit={since_ms}"
+        yield _visits, unsent.visits
     for datum in unsent.custom_data:
-        yield _custom_data(datum, maps=datum.index in unsent.mapped)
+        yield (_mapping_data if datum.index in unsent.mapped else _custom_data), datum
     for view in unsent.page_views:
-        yield _page(view)
+        yield _page, view
     for assignment in unsent.assignments:
-        yield f"experiment&id={_text(assignment.experiment_id)}&variationId={_text(assignment.variation_id)}"
+        yield _assignment, assignment
     for segment_id in unsent.segments:
-        yield f"targetingSegment&id={_text(segment_id)}"
+        yield _segment, segment_id
     for converted in unsent.conversions:
-        yield _conversion(converted.conversion)
+        yield _conversion, converted
+
+
+def _device(device: Device) -> str:
+    return f"staticData&deviceType={device.device_type.value}"
+
+
+def _visits(visits: Visits) -> str:
+    return f"staticData&visitNumber={visits.number}&timeSincePreviousVisit={visits.since_previous_ms}"
+
+
+def _assignment(assignment: Assignment) -> str:
+    return f"experiment&id={_text(assignment.experiment_id)}&variationId={_text(assignment.variation_id)}"
+
+
+def _segment(segment_id: int) -> str:
+    return f"targetingSegment&id={_text(segment_id)}"
 
 
 def _text(value: object) -> str:
@@ -126,10 +174,13 @@ def _geolocation(place: Geolocation) -> str:
     )
 
 
-def _custom_data(datum: CustomData, *, maps: bool) -> str:
+def _custom_data(datum: CustomData) -> str:
     counts = _json(dict.fromkeys(datum.values, 1))
-    mapping = "&mappingIdentifier=true" if maps else ""
-    return f"customData&index={datum.index}&valuesCountMap={counts}&overwrite={_text(datum.overwrite)}{mapping}"
+    return f"customData&index={datum.index}&valuesCountMap={counts}&overwrite={_text(datum.overwrite)}"
+
+
+def _mapping_data(datum: CustomData) -> str:
+    return f"{_custom_data(datum)}&mappingIdentifier=true"
 
 
 def _page(view: PageView) -> str:
@@ -137,7 +188,8 @@ def _page(view: PageView) -> str:
     return _fields("page", [("href", view.url), ("title", view.title), ("referrersIndices", referrers)])
 
 
-def _conversion(conversion: Conversion) -> str:
+def _conversion(converted: Converted) -> str:
+    conversion = converted.conversion
     event = (
         f"conversion&goalId={_text(conversion.goal_id)}&revenue={_text(conversion.revenue)}"
         f"&negative={_text(conversion.negative)}"

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 MAX_LINES = 1_000_000
 """Lines kept in memory at most; beyond it the oldest are given up."""
 
+MAX_BYTES = 256 * 1024 * 1024
+"""Size of all lines kept in memory at most; beyond it the oldest are given up."""
+
 MAX_BATCH_BYTES = 2_621_440
 """
 Size of a request's body at most.
@@ -69,8 +72,22 @@ class Batch:
         return all(line.visitor == self.lines[0].visitor for line in self.lines)
 
 
+def size_of(line: Line) -> int:
+    """Bytes that *line* takes in a body at most; lines are ASCII."""
+    return len(line.text) + len(line.user_agent or "") + len("&userAgent=\n")
+
+
 class Outbox(Protocol):
-    """Keeps lines until they are sent. Any thread may call any method, and none loses a line but by saying so."""
+    """
+    Keeps lines until they are sent. Any thread may call any method; none raises, and none loses a line but by saying so.
+
+    Attributes:
+        is_durable: Whether lines outlive the process once `put` is back.
+    """
+
+    @property
+    def is_durable(self) -> bool:
+        """See the class."""
 
     def put(self, lines: Sequence[Line]) -> int:
         """
@@ -89,14 +106,23 @@ class Outbox(Protocol):
             max_bytes: Size of their body at most; a single larger line comes alone.
         """
 
+    def hold(self, batch: Batch) -> None:
+        """The lines of *batch* are needed for one more request; to be called before each one."""
+
     def settle(self, batch: Batch) -> None:
-        """The lines of *batch* are done with: the service took them, or they are given up."""
+        """The lines of *batch* are done with: the service took them."""
+
+    def refuse(self, batch: Batch, status: int) -> None:
+        """The service refused the lines of *batch* for good, with *status*; an outbox may keep them for people to look at."""
 
     def give_back(self, batch: Batch) -> None:
         """The lines of *batch* wait again, before all others."""
 
     def __len__(self) -> int:
-        """Lines waiting or on loan."""
+        """Lines waiting or on loan, of all processes that share the outbox."""
+
+    def close(self) -> None:
+        """Free what the outbox holds open. Lines that are kept on disk stay there. Calling it again does nothing."""
 
 
 class MemoryOutbox:
@@ -105,12 +131,17 @@ class MemoryOutbox:
 
     Args:
         max_lines: Lines kept at most, 1 or more.
+        max_bytes: Size of all lines together at most.
     """
 
-    def __init__(self, max_lines: int = MAX_LINES) -> None:
+    is_durable = False
+
+    def __init__(self, max_lines: int = MAX_LINES, max_bytes: int = MAX_BYTES) -> None:
         self._max_lines = max_lines
+        self._max_bytes = max_bytes
         self._lock = threading.Lock()
         self._waiting: deque[Line] = deque()
+        self._waiting_bytes = 0
         self._on_loan = 0
 
     def __len__(self) -> int:
@@ -120,6 +151,7 @@ class MemoryOutbox:
         """See `Outbox.put`."""
         with self._lock:
             self._waiting.extend(lines)
+            self._waiting_bytes += sum(map(size_of, lines))
             return self._make_room()
 
     def take(self, *, max_lines: int | None = None, max_bytes: int = MAX_BATCH_BYTES) -> Batch | None:
@@ -127,29 +159,43 @@ class MemoryOutbox:
         with self._lock:
             count = size = 0
             for line in islice(self._waiting, max_lines):
-                size += len(line.text) + len(line.user_agent or "") + len("&userAgent=\n")
-                if count and size > max_bytes:
+                more = size_of(line)
+                if count and size + more > max_bytes:
                     break
                 count += 1
+                size += more
             if not count:
                 return None
             batch = Batch(tuple(self._waiting.popleft() for _ in range(count)))
+            self._waiting_bytes -= size
             self._on_loan += count
             return batch
+
+    def hold(self, batch: Batch) -> None:
+        """See `Outbox.hold`. A loan within the process has no end."""
 
     def settle(self, batch: Batch) -> None:
         """See `Outbox.settle`."""
         with self._lock:
             self._on_loan -= len(batch.lines)
 
+    def refuse(self, batch: Batch, status: int) -> None:  # noqa: ARG002 - nothing is kept of what is refused
+        """See `Outbox.refuse`."""
+        self.settle(batch)
+
     def give_back(self, batch: Batch) -> None:
         """See `Outbox.give_back`."""
         with self._lock:
             self._on_loan -= len(batch.lines)
             self._waiting.extendleft(reversed(batch.lines))
+            self._waiting_bytes += sum(map(size_of, batch.lines))
+
+    def close(self) -> None:
+        """See `Outbox.close`. What waits stays counted, so that `stats` tells what was left."""
 
     def _make_room(self) -> int:
-        excess = min(len(self) - self._max_lines, len(self._waiting))
-        for _ in range(excess):
-            self._waiting.popleft()
-        return max(excess, 0)
+        given_up = 0
+        while self._waiting and (len(self) > self._max_lines or self._waiting_bytes > self._max_bytes):
+            self._waiting_bytes -= size_of(self._waiting.popleft())
+            given_up += 1
+        return given_up

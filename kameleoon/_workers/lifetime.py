@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 import threading
 import weakref
 from typing import Protocol
@@ -26,6 +27,7 @@ class HasLifetime(Protocol):
 _watched: weakref.WeakSet[HasLifetime] = weakref.WeakSet()
 _lock = threading.Lock()
 _registered = False
+_ends_watched: set[tuple[str, int]] = set()
 
 
 def watch(subject: HasLifetime) -> None:
@@ -38,6 +40,23 @@ def watch(subject: HasLifetime) -> None:
             if hasattr(os, "register_at_fork"):
                 os.register_at_fork(after_in_child=_after_fork_in_child)
         _watched.add(subject)
+    watch_worker_end()
+
+
+def watch_worker_end() -> None:
+    """
+    In a child of ``multiprocessing`` or ``billiard`` (Celery): be told of its end too. Call it in each such child, after a fork as well.
+
+    Such children end with ``os._exit``, which runs none of the functions registered with `atexit`, but their own.
+    """
+    for name in ("multiprocessing", "billiard"):
+        process, util = sys.modules.get(f"{name}.process"), sys.modules.get(f"{name}.util")
+        # The main process has no identity; there `atexit` does it, after all that the application registered later.
+        if process is not None and util is not None and process.current_process()._identity:  # noqa: SLF001 - no other way to tell
+            key = (name, os.getpid())
+            if key not in _ends_watched:
+                _ends_watched.add(key)
+                util.Finalize(None, _at_exit, exitpriority=0)
 
 
 def unwatch(subject: HasLifetime) -> None:

@@ -29,7 +29,7 @@ class Service:
 
     def send(self, body):
         """One request."""
-        lines = [line.removeprefix("nonce=") for line in body.decode().split("\n")]
+        lines = [line.removeprefix("nonce=") for line in body.content.decode().split("\n")]
         self.bodies.append(lines)
         answer = self.answer(lines)
         if isinstance(answer, Exception):
