@@ -103,6 +103,7 @@ def test_twins_answer_the_same_to_anything(answer):
         "/oauth/token": reply(404),
         "/map/map": ANSWERS[answer],
         "/visit/visitor": ANSWERS[answer],
+        "/visit/events": reply(204),
     }
     with Scripted(answers) as server:
         # Calls of a service that does not answer take the whole timeout, so it is short; elsewhere it never passes.
