@@ -12,6 +12,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from kameleoon._engine.choice import Refusal
+from kameleoon._engine.explain import walk
+from kameleoon._runtime.intake import check_code
 from kameleoon._visitor.facts import Assigned, Fact, Forced, InSegments, Simulated
 from kameleoon._visitor.record import Assignment, Forcing, Simulation
 from kameleoon.cookies import read_simulation
@@ -23,6 +25,9 @@ from kameleoon.exceptions import (
     VisitorCodeInvalid,
 )
 from kameleoon.logging.kameleoon_logger import KameleoonLogger
+from kameleoon.types.details import Details
+from kameleoon.types.explanation import Explanation
+from kameleoon.types.reason import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -131,6 +136,67 @@ class Evaluation:
             except FeatureEnvironmentDisabled:
                 continue
             yield key, choice
+
+    def explain(self, code: str, feature_key: str) -> Explanation:
+        """
+        Why the flag answers the visitor as it does. Changes nothing, and is no activity of his.
+
+        Raises:
+            FeatureNotFound: There is no such flag.
+            VisitorCodeInvalid: The code cannot be encoded.
+        """
+        flag = self.flag(feature_key)
+        visitor = self._store.peek(code)
+        record = None if visitor is None else visitor.record
+        try:
+            seen = walk(self._configuration.ruleset, flag, record, code, now_ms())
+        except UnicodeEncodeError as error:
+            raise VisitorCodeInvalid(f"cannot be encoded as UTF-8: {error.reason}") from None
+        choice = seen.choice
+        return Explanation(
+            visitor_code=code,
+            feature_key=feature_key,
+            variation=None if choice.refusal is not None else choice.variation,
+            reason=seen.reason,
+            rule=None if choice.rule is None else choice.rule.id,
+            is_known=record is not None,
+            is_stale=self._is_stale,
+            hashed_code=seen.hashed_code,
+            steps=seen.steps,
+            hashes=seen.hashes,
+            rules=seen.rules,
+            problems=seen.problems,
+        )
+
+    def details(self, code: str, feature_key: str, default: Any) -> Details:
+        """
+        The flag's answer and its reason. Never raises, changes nothing, and is no activity of the visitor's.
+
+        Args:
+            code: The visitor code.
+            feature_key: The flag.
+            default: The value when there is no answer. A boolean asks whether the flag is on, anything else for the
+                variation's key.
+        """
+        try:
+            check_code(code)
+            flag = self.flag(feature_key)
+            visitor = self._store.peek(code)
+            choice, _ = flag.decide(None if visitor is None else visitor.record, code, now_ms())
+            if choice.refusal is not None:
+                return Details(default, None, Reason.DISABLED, error=self._refusal(flag, choice.refusal))
+        except UnicodeEncodeError as error:
+            invalid = VisitorCodeInvalid(f"cannot be encoded as UTF-8: {error.reason}")
+            return Details(default, None, Reason.ERROR, error=invalid)
+        except Exception as error:  # a store of the application's own may raise anything
+            return Details(default, None, Reason.ERROR, error=error)
+        value = choice.is_active if isinstance(default, bool) else choice.variation_key
+        rule = None if choice.rule is None else choice.rule.id
+        return Details(value, choice.variation, Reason.STALE if self._is_stale else choice.reason, rule)
+
+    @property
+    def _is_stale(self) -> bool:
+        return self._configuration.is_ready and self._configuration.failure is not None
 
     def _refusal(self, flag: CompiledFlag, refusal: Refusal) -> FeatureEnvironmentDisabled:
         if refusal is Refusal.ENVIRONMENT:
