@@ -71,6 +71,8 @@ if TYPE_CHECKING:
     from kameleoon._transport.message import Request, Response
     from kameleoon.config import KameleoonClientConfig, Settings
     from kameleoon.types.data_file import DataFile
+    from kameleoon.types.details import Details
+    from kameleoon.types.explanation import Explanation
     from kameleoon.types.remote_visitor_data_filter import RemoteVisitorDataFilter
     from kameleoon.types.variable import Variable
     from kameleoon.types.variation import Variation
@@ -80,6 +82,7 @@ _TRACKING = "tracking"
 _DELIVERY = "delivery"
 _TOKEN = "access token"  # noqa: S105 - a job's name
 _TOKEN_INTERVAL_S = 60.0
+_LEASE_MARGIN_S = 5.0
 
 _random = random.SystemRandom()
 
@@ -120,9 +123,7 @@ class KameleoonClient:
         self._source = make_source(
             settings.source, service=ServiceSource(endpoints, settings.refresh_interval_s, settings.timeout_s)
         )
-        self._configuration = Configuration(
-            self._source, endpoints, self._on_configuration, settings.regex_timeout_s
-        )
+        self._configuration = Configuration(self._source, endpoints, self._on_configuration, settings.regex_timeout_s)
         self._store = _make_store(settings.visitor_store, settings.session_duration_s, settings.max_visitors)
         self._evaluation = Evaluation(self._configuration, self._store, settings.environment)
         self._remote = RemoteData(
@@ -537,6 +538,41 @@ class KameleoonClient:
             self._tracker.register(visitor_code)
         return variations
 
+    def evaluate(self, visitor_code: str, feature_key: str, default: Any = None) -> Details:
+        """
+        A flag's answer for a visitor with its reason. Never raises, remembers nothing and sends nothing.
+
+        Args:
+            visitor_code: The visitor.
+            feature_key: The flag.
+            default: The value when there is no answer. A boolean asks whether the flag is on, anything else for the key of the
+                variation.
+
+        Returns:
+            The value, the variation, why, and what went wrong if anything did. The reason is ``STALE`` while the configuration
+            may be old, as the last attempt to fetch it failed.
+        """
+        return self._evaluation.details(visitor_code, feature_key, default)
+
+    def explain(self, visitor_code: str, feature_key: str) -> Explanation:
+        """
+        Why a visitor gets what `get_variation` gives him, rule by rule. Remembers nothing and sends nothing.
+
+        Args:
+            visitor_code: The visitor.
+            feature_key: The flag.
+
+        Returns:
+            What was compared with what. ``print`` it, or take it apart with ``to_dict()``. A flag that is disabled or
+            blocked has no variation, and the reason ``DISABLED``.
+
+        Raises:
+            VisitorCodeInvalid: *visitor_code* is empty or longer than 255 characters.
+            FeatureNotFound: There is no such flag.
+        """
+        check_code(visitor_code)
+        return self._evaluation.explain(visitor_code, feature_key)
+
     def get_feature_variation_key(
         self, visitor_code: str, feature_key: str, is_unique_identifier: bool | None = None
     ) -> str:
@@ -847,7 +883,13 @@ class KameleoonClient:
         return schedule, Background(f"kameleoon-{self._site_code}", schedule, self._sender, threaded=threaded)
 
     def _make_outbox(self) -> Outbox:
-        return MemoryOutbox()
+        data_dir = self._settings.data_dir
+        if data_dir is None or self._is_offline:
+            return MemoryOutbox()
+        from kameleoon._tracking.disk import DiskOutbox, outbox_path  # noqa: PLC0415 - sqlite3 is for those who keep events
+
+        # No request lasts longer than its timeout, so nobody else may have the lines meanwhile.
+        return DiskOutbox(outbox_path(data_dir, self._site_code), self._settings.timeout_s + _LEASE_MARGIN_S)
 
     def _deliver_rest(self, deadline_s: float) -> None:
         """Send what waits, in the caller's thread: the worker may be held up by a request that has nothing to do with it."""
