@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from kameleoon._runtime.configuration import Configuration
 from kameleoon._runtime.evaluation import Evaluation, now_ms
-from kameleoon._runtime.intake import check_code, take_in
+from kameleoon._runtime.intake import MAX_CODE_LENGTH, check_code, take_in
 from kameleoon._runtime.remote import RemoteData
 from kameleoon._runtime.tracker import Tracker
 from kameleoon._sources.make import make_source
@@ -47,7 +47,6 @@ from kameleoon.cookies import (
 from kameleoon.data import Conversion, CustomData, Data, UniqueIdentifier
 from kameleoon.events import DataFileUpdateEvent, EventHandler, EventType, HttpRequestFailure
 from kameleoon.exceptions import (
-    FeatureEnvironmentDisabled,
     FeatureVariableNotFound,
     FeatureVariationNotFound,
     Initialization,
@@ -481,13 +480,14 @@ class KameleoonClient:
             VisitorCodeInvalid: *visitor_code* is empty or longer than 255 characters.
             FeatureNotFound: There is no such flag.
         """
-        self._enter(visitor_code)
+        # As `_enter`, without the call: this is the path of most evaluations.
+        if self._is_forked or type(visitor_code) is not str or not 0 < len(visitor_code) <= MAX_CODE_LENGTH:
+            self._enter(visitor_code)
         if is_unique_identifier is not None:
             _deprecated_identifier()
             self._identify(visitor_code, is_unique_identifier)
-        try:
-            choice = self._evaluation.decide(visitor_code, self._evaluation.flag(feature_key), track=track)
-        except FeatureEnvironmentDisabled:
+        choice = self._evaluation.decide_tracked(visitor_code, feature_key, track)
+        if choice.refusal is not None:
             return False
         if track:
             self._tracker.register(visitor_code)
@@ -508,7 +508,9 @@ class KameleoonClient:
             FeatureEnvironmentDisabled: The flag is disabled in the environment, or blocked by consent.
         """
         self._enter(visitor_code)
-        choice = self._evaluation.decide(visitor_code, self._evaluation.flag(feature_key), track=track)
+        choice = self._evaluation.decide_tracked(visitor_code, feature_key, track)
+        if choice.refusal is not None:
+            raise self._evaluation.refused(feature_key, choice)
         if track:
             self._tracker.register(visitor_code)
         return choice.variation

@@ -9,6 +9,7 @@ Source:
 from __future__ import annotations
 
 from dataclasses import replace
+from hashlib import sha256
 from typing import TYPE_CHECKING, Protocol
 
 from kameleoon._datafile.model import RuleType
@@ -26,6 +27,18 @@ if TYPE_CHECKING:
     from kameleoon._visitor.record import Forcing, Simulation, VisitorRecord
 
 
+Answer = tuple[Choice, "Choice | None"]
+"""The choice, and the holdout's choice to be remembered, if there is one."""
+
+Step = tuple[
+    "Test | None", "int | None", "bytes | None", str, bool, "Answer | None", str, "tuple[tuple[bytes, Answer], ...]"
+]
+"""
+A rule of a plain flag: targeting, experiment id, limit of the exposition (``None`` for all), what is hashed for it, whether it is a
+delivery, what everybody exposed gets, else what is hashed, and the answers up to each bound.
+"""
+
+
 class Table:
     """
     Choices by place: the first one whose running sum of shares reaches the visitor's hash.
@@ -36,7 +49,7 @@ class Table:
         suffix: What is appended to the code before hashing.
     """
 
-    __slots__ = ("_certain", "_entries", "suffix")
+    __slots__ = ("certain", "entries", "suffix")
 
     def __init__(self, shares: Sequence[float], choices: Sequence[Choice], suffix: str) -> None:
         self.suffix = suffix
@@ -45,15 +58,15 @@ class Table:
         for share, choice in zip(shares, choices, strict=True):
             total += share
             entries.append((limit(total), choice))
-        self._entries = tuple(entries)
-        self._certain = entries[0][1] if entries and entries[0][0] is ALWAYS else None
+        self.entries = tuple(entries)
+        self.certain = entries[0][1] if entries and entries[0][0] is ALWAYS else None
 
     def choose(self, code: str) -> Choice | None:
         """The choice for *code*, ``None`` when all shares together stay below its hash."""
-        if self._certain is not None or not self._entries:
-            return self._certain
+        if self.certain is not None or not self.entries:
+            return self.certain
         place = digest(code + self.suffix)
-        for bound, choice in self._entries:
+        for bound, choice in self.entries:
             if place <= bound:
                 return choice
         return None
@@ -141,11 +154,13 @@ class CompiledFlag:
     __slots__ = (
         "_blocked",
         "_bucketing_index",
+        "_by_default",
         "_consent_full_block",
         "_consent_required",
         "_disabled",
         "_group",
         "_holdout",
+        "_steps",
         "_variations",
         "default",
         "key",
@@ -177,6 +192,30 @@ class CompiledFlag:
         self._group = None if group is None else (flag.group or "", *group)
         self._bucketing_index = around.bucketing_index(flag)
         self.rules = tuple(self._compile_rule(rule, around) for rule in flag.rules)
+        self._by_default: Answer = (self.default, None)
+        is_plain = flag.enabled and self._holdout is None and self._group is None and not self._bucketing_index
+        self._steps = tuple(self._step(rule) for rule in self.rules) if is_plain else None
+
+    def _step(self, rule: CompiledRule) -> Step:
+        certain: Answer | None = None
+        entries: tuple[tuple[bytes, Answer], ...] = ()
+        if rule.is_delivery:
+            certain = (rule.choices[0], None) if rule.choices else self._by_default
+        elif rule.table.certain is not None:
+            certain = (rule.table.certain, None)
+        else:
+            entries = tuple((bound, (choice, None)) for bound, choice in rule.table.entries)
+        exposed = None if rule.exposed is ALWAYS else rule.exposed
+        return (
+            rule.matches,
+            rule.experiment_id,
+            exposed,
+            rule.exposure_suffix,
+            rule.is_delivery,
+            certain,
+            rule.table.suffix,
+            entries,
+        )
 
     @property
     def is_enabled(self) -> bool:
@@ -232,7 +271,7 @@ class CompiledFlag:
                 return value if isinstance(value, str) else str(value)
         return record.mapping_identifier or code
 
-    def decide(self, record: VisitorRecord | None, code: str, now_ms: int) -> tuple[Choice, Choice | None]:
+    def decide(self, record: VisitorRecord | None, code: str, now_ms: int) -> Answer:
         """
         The flag's answer for one visitor. Changes nothing.
 
@@ -247,6 +286,28 @@ class CompiledFlag:
         Raises:
             UnicodeEncodeError: *code* holds a lone surrogate.
         """
+        steps = self._steps
+        if steps is None or (record is not None and not record.is_plain):
+            return self._decide_fully(record, code, now_ms)
+        # Nearly all evaluations: nothing bends flag or visitor, so that only rules are left, and what they need lies at hand.
+        for matches, experiment_id, exposed, exposure_suffix, is_delivery, certain, suffix, entries in steps:
+            if matches is not None and not matches(record, code, now_ms, experiment_id):
+                continue
+            if exposed is not None and sha256((code + exposure_suffix).encode()).digest() > exposed:
+                if is_delivery:
+                    break
+                continue
+            if certain is not None:
+                return certain
+            if entries:
+                place = sha256((code + suffix).encode()).digest()
+                for bound, answer in entries:
+                    if place <= bound:
+                        return answer
+        return self._by_default
+
+    def _decide_fully(self, record: VisitorRecord | None, code: str, now_ms: int) -> Answer:
+        """As `decide`, in the full order of evaluation."""
         if record is not None and record.simulated is not None:
             simulation = record.simulated.get(self.key)
             if simulation is not None:

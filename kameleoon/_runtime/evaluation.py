@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from kameleoon._engine.choice import Refusal
 from kameleoon._engine.explain import walk
 from kameleoon._runtime.intake import check_code
-from kameleoon._visitor.facts import Assigned, Fact, Forced, InSegments, Simulated
-from kameleoon._visitor.record import Assignment, Forcing, Simulation
+from kameleoon._visitor.facts import Forced, InSegments, Simulated
+from kameleoon._visitor.record import Forcing, Simulation
 from kameleoon.cookies import read_simulation
 from kameleoon.exceptions import (
     FeatureEnvironmentDisabled,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from kameleoon._engine.flag import CompiledFlag
     from kameleoon._engine.ruleset import Ruleset
     from kameleoon._runtime.configuration import Configuration
-    from kameleoon._visitor.record import VisitorRecord
+    from kameleoon._visitor.record import Visitor, VisitorRecord
     from kameleoon.stores import VisitorStore
 
 TRACKING_CODE_WINDOW_MS = 5_000
@@ -92,7 +92,7 @@ class Evaluation:
             FeatureEnvironmentDisabled: It is.
         """
         if not flag.is_enabled:
-            raise self._refusal(flag, Refusal.ENVIRONMENT)
+            raise FeatureEnvironmentDisabled.for_feature(flag.key, self._environment)
 
     def decide(self, code: str, flag: CompiledFlag, *, save: bool = True, track: bool = True) -> Choice:
         """
@@ -109,33 +109,83 @@ class Evaluation:
             VisitorCodeInvalid: The code cannot be encoded.
         """
         now = time.time_ns() // 1_000_000
-        visitor = self._store.read(code)
+        choice, _ = self._decide(code, flag, self._store.read(code), now, save, track)
+        if choice.refusal is not None:
+            raise self.refused(flag.key, choice)
+        return choice
+
+    def decide_tracked(self, code: str, feature_key: str, track: bool) -> Choice:
+        """
+        What `decide` answers, remembered; a refusal is given back rather than raised. The path of nearly all evaluations.
+
+        Args:
+            code: The visitor code, checked.
+            feature_key: The flag.
+            track: Whether what is remembered is to be sent.
+
+        Raises:
+            FeatureNotFound: There is no such flag.
+            VisitorCodeInvalid: The code cannot be encoded.
+        """
+        try:
+            flag = self._configuration.ruleset.flags[feature_key]
+        except (KeyError, TypeError):
+            raise FeatureNotFound(feature_key) from None
+        store = self._store
+        visitor = store.read(code)
+        now = time.time_ns() // 1_000_000
         try:
             choice, held = flag.decide(None if visitor is None else visitor.record, code, now)
         except UnicodeEncodeError as error:
             raise VisitorCodeInvalid(f"cannot be encoded as UTF-8: {error.reason}") from None
-        if choice.refusal is not None:
-            raise self._refusal(flag, choice.refusal)
-        if save and (choice.is_stored or held is not None):
-            facts: list[Fact] = []
-            if held is not None and held.is_stored:
-                # The service's SDK sends the holdout even of an evaluation that is not tracked.
-                facts.append(_assigned(held, now, unsent=True))
-            if choice.is_stored:
-                facts.append(_assigned(choice, now, unsent=track))
-            if facts:
-                self._store.write(code, facts, now)
+        if held is not None and held.is_stored:
+            visitor = self._assign(code, visitor, held, True, now)
+        if choice.is_stored:
+            # Spelt out rather than `_assign`: a call more would be felt here.
+            store.assign(
+                code,
+                visitor,
+                choice.experiment_id,  # type: ignore[arg-type]  # what is stored has both ids
+                choice.variation_id,  # type: ignore[arg-type]
+                choice.is_delivery,
+                track,
+                now,
+            )
         return choice
 
     def decide_all(self, code: str, *, save: bool, track: bool = True) -> Iterator[tuple[str, Choice]]:
         """``(flag key, answer)`` of every flag that gives one, in the configuration's order; arguments as in `decide`."""
         ruleset = self._configuration.ruleset
+        flags = ruleset.flags
+        visitor = self._store.read(code)
+        now = time.time_ns() // 1_000_000
         for key in ruleset.flag_keys:
-            try:
-                choice = self.decide(code, ruleset.flags[key], save=save, track=track)
-            except FeatureEnvironmentDisabled:
-                continue
-            yield key, choice
+            choice, visitor = self._decide(code, flags[key], visitor, now, save, track)
+            if choice.refusal is None:
+                yield key, choice
+
+    def _decide(
+        self, code: str, flag: CompiledFlag, visitor: Visitor | None, now: int, save: bool, track: bool
+    ) -> tuple[Choice, Visitor | None]:
+        """The answer, and the visitor as he is after it."""
+        try:
+            choice, held = flag.decide(None if visitor is None else visitor.record, code, now)
+        except UnicodeEncodeError as error:
+            raise VisitorCodeInvalid(f"cannot be encoded as UTF-8: {error.reason}") from None
+        if save:
+            if held is not None and held.is_stored:
+                # The service's SDK sends the holdout even of an evaluation that is not tracked.
+                visitor = self._assign(code, visitor, held, True, now)
+            if choice.is_stored:
+                visitor = self._assign(code, visitor, choice, track, now)
+        return choice, visitor
+
+    def _assign(self, code: str, visitor: Visitor | None, choice: Choice, unsent: bool, now: int) -> Visitor:
+        assert choice.experiment_id is not None
+        assert choice.variation_id is not None
+        return self._store.assign(
+            code, visitor, choice.experiment_id, choice.variation_id, choice.is_delivery, unsent, now
+        )
 
     def explain(self, code: str, feature_key: str) -> Explanation:
         """
@@ -184,7 +234,7 @@ class Evaluation:
             visitor = self._store.peek(code)
             choice, _ = flag.decide(None if visitor is None else visitor.record, code, now_ms())
             if choice.refusal is not None:
-                return Details(default, None, Reason.DISABLED, error=self._refusal(flag, choice.refusal))
+                return Details(default, None, Reason.DISABLED, error=self.refused(flag.key, choice))
         except UnicodeEncodeError as error:
             invalid = VisitorCodeInvalid(f"cannot be encoded as UTF-8: {error.reason}")
             return Details(default, None, Reason.ERROR, error=invalid)
@@ -198,10 +248,11 @@ class Evaluation:
     def _is_stale(self) -> bool:
         return self._configuration.is_ready and self._configuration.failure is not None
 
-    def _refusal(self, flag: CompiledFlag, refusal: Refusal) -> FeatureEnvironmentDisabled:
-        if refusal is Refusal.ENVIRONMENT:
-            return FeatureEnvironmentDisabled.for_feature(flag.key, self._environment)
-        return FeatureEnvironmentDisabled(f"Feature '{flag.key}' is blocked: the visitor refused consent")
+    def refused(self, feature_key: str, choice: Choice) -> FeatureEnvironmentDisabled:
+        """The error that stands for a *choice* with a refusal."""
+        if choice.refusal is Refusal.ENVIRONMENT:
+            return FeatureEnvironmentDisabled.for_feature(feature_key, self._environment)
+        return FeatureEnvironmentDisabled(f"Feature '{feature_key}' is blocked: the visitor refused consent")
 
     # --- forcing and simulating ---------------------------------------------------------------------------------------
 
@@ -285,9 +336,3 @@ class Evaluation:
     def _record(self, code: str) -> VisitorRecord | None:
         visitor = self._store.read(code)
         return None if visitor is None else visitor.record
-
-
-def _assigned(choice: Choice, now: int, *, unsent: bool) -> Assigned:
-    assert choice.experiment_id is not None
-    assert choice.variation_id is not None
-    return Assigned(Assignment(choice.experiment_id, choice.variation_id, choice.is_delivery, now, unsent))

@@ -11,7 +11,7 @@ Source:
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from kameleoon._visitor.record import (
@@ -59,7 +59,7 @@ class Assigned:
 
     def apply(self, visitor: Visitor) -> None:
         """Replace what was known of the experiment."""
-        visitor.record.assignments[self.assignment.experiment_id] = self.assignment
+        visitor.record.assignments[self.assignment.experiment_id] = replace(self.assignment)  # a record's are its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +86,9 @@ class Told:
         if key is None:
             return
         if self.sent:
-            record.unsent.discard(key)
+            record.mark_sent(key)
         else:
-            record.unsent.add(key)
+            record.mark_unsent(key)
         kind, index = key
         if kind == Kind.CUSTOM_DATA and isinstance(index, int):
             if self.maps:
@@ -113,20 +113,20 @@ def _keep_single(kind: int, attribute: str) -> Callable[[VisitorRecord, object, 
 
 
 def _keep_custom_data(record: VisitorRecord, value: CustomData, _: int) -> tuple[int, Hashable]:
-    record.custom_data[value.index] = value
+    record.own("custom_data")[value.index] = value
     return (Kind.CUSTOM_DATA, value.index)
 
 
 def _keep_page_view(record: VisitorRecord, value: PageView, now_ms: int) -> tuple[int, Hashable]:
     known = record.page_views.get(value.url)
-    record.page_views[value.url] = (
+    record.own("page_views")[value.url] = (
         PageVisit(value, known.views + 1, now_ms, known.remote_views) if known else PageVisit(value, 1, now_ms)
     )
     return (Kind.PAGE_VIEW, value.url)
 
 
 def _keep_conversion(record: VisitorRecord, value: Conversion, now_ms: int) -> tuple[int, Hashable]:
-    record.conversions.append(Converted(value, now_ms))
+    record.add_conversion(Converted(value, now_ms))
     return (Kind.CONVERSION, len(record.conversions) - 1)
 
 
@@ -177,6 +177,7 @@ class MappedFrom:
         """Keep *code* unless one is known."""
         if not visitor.record.mapping_identifier:
             visitor.record.mapping_identifier = self.code
+            visitor.record.is_plain = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +189,7 @@ class Consented:
     def apply(self, visitor: Visitor) -> None:
         """Replace the earlier word."""
         visitor.record.consent = self.consent
+        visitor.record.is_plain = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +207,7 @@ class Forced:
         else:
             forced[self.experiment_id] = self.forcing
         visitor.record.forced = forced or None
+        visitor.record.is_plain = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +219,7 @@ class Simulated:
     def apply(self, visitor: Visitor) -> None:
         """Replace the set."""
         visitor.record.simulated = dict(self.simulations) or None
+        visitor.record.is_plain = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,8 +231,8 @@ class InSegments:
     def apply(self, visitor: Visitor) -> None:
         """Add the segments as unsent."""
         for segment_id in self.segment_ids:
-            visitor.record.segments[segment_id] = None
-            visitor.record.unsent.add((Kind.SEGMENT, segment_id))
+            visitor.record.own("segments")[segment_id] = None
+            visitor.record.mark_unsent((Kind.SEGMENT, segment_id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,24 +276,26 @@ class Remote:
                 setattr(record, attribute, getattr(self, attribute))
         for custom_data in self.custom_data:
             if custom_data.index not in record.custom_data:
-                record.custom_data[custom_data.index] = custom_data
+                record.own("custom_data")[custom_data.index] = custom_data
                 if custom_data.index in self.resend:
-                    record.unsent.add((Kind.CUSTOM_DATA, custom_data.index))
+                    record.mark_unsent((Kind.CUSTOM_DATA, custom_data.index))
         for page in self.pages:
             known = record.page_views.get(page.view.url)
-            record.page_views[page.view.url] = page if known is None else _merged(known, page)
-        record.conversions.extend(list(self._new_conversions(record)))
+            record.own("page_views")[page.view.url] = page if known is None else _merged(known, page)
+        for converted in list(self._new_conversions(record)):
+            record.add_conversion(converted)
         for assignment in self.assignments:
-            record.assignments.setdefault(assignment.experiment_id, assignment)
+            record.assignments.setdefault(assignment.experiment_id, replace(assignment))
         for personalization in self.personalizations:
-            record.personalizations.setdefault(personalization.id, personalization)
+            record.own("personalizations").setdefault(personalization.id, personalization)
         if record.visits is None and self.previous_visits:
             record.visits = _localise(self.previous_visits, self.visit_number, record.started_ms)
-            record.unsent.add((Kind.VISITS, None))
+            record.mark_unsent((Kind.VISITS, None))
         if self.heat is not None:
             record.heat = self.heat
         if record.scores is None and self.scores is not None:
             record.scores = self.scores
+            record.is_plain = False
 
     def _new_conversions(self, record: VisitorRecord) -> Iterator[Converted]:
         """Those the service has not told of before: an answer that is fetched again must not multiply them (faults B6)."""

@@ -1,16 +1,19 @@
 """
 The record of one visitor.
 
-Several codes may share one record (a visitor who logs in); what belongs to a code alone is in `Visitor`. The values in a record
-are never changed in place, so one data object may stand in many records.
+Several codes may share one record (a visitor who logs in); what belongs to a code alone is in `Visitor`. The data objects in a
+record are never changed in place, so one may stand in many records; an `Assignment` belongs to its record alone.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping
+    from collections.abc import Hashable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from kameleoon.data import (
         ApplicationVersion,
@@ -25,9 +28,13 @@ if TYPE_CHECKING:
     )
 
 
-class Assignment(NamedTuple):
+@dataclass(slots=True)
+class Assignment:
     """
     A variation the visitor was given.
+
+    The same variation given again renews `time_ms` and `unsent` in place, each on its own, so that evaluations need no lock;
+    any other takes this one's place in the record.
 
     Attributes:
         experiment_id: Key of the assignment.
@@ -115,6 +122,10 @@ class Simulation(NamedTuple):
     rule_id: int | None
 
 
+NO_ITEMS = cast("dict[Any, Any]", MappingProxyType({}))
+"""What a record has where nothing is known; it cannot be written."""
+
+
 class Kind:
     """What a sendable item is; the numbers give the order in which a visitor's items are sent."""
 
@@ -135,6 +146,8 @@ class VisitorRecord:
 
     Attributes:
         started_ms: When the current visit began, in milliseconds since 1970.
+        is_plain: Whether none of these is known: mapping identifier, consent, forcing, simulation, scores. They bend every
+            evaluation; without them the engine need not look at each.
         mapping_identifier: The code used for hashing instead of the visitor's own, once he was mapped.
         consent: ``True`` given, ``False`` refused, ``None`` never asked.
         custom_data: ``{index: custom data}``
@@ -150,56 +163,64 @@ class VisitorRecord:
         unsent: ``(kind, key)`` of every item still to be sent, save assignments, which carry it themselves.
     """
 
-    __slots__ = (
-        "application_version",
-        "assignments",
-        "browser",
-        "consent",
-        "conversions",
-        "cookie",
-        "custom_data",
-        "device",
-        "forced",
-        "geolocation",
-        "heat",
-        "mapped",
-        "mapping_identifier",
-        "operating_system",
-        "page_views",
-        "personalizations",
-        "scores",
-        "segments",
-        "simulated",
-        "started_ms",
-        "unsent",
-        "user_agent",
-        "visits",
-    )
+    started_ms: int
+    is_plain: bool
+    mapping_identifier: str | None = None
+    consent: bool | None = None
+    user_agent: str | None = None
+    device: Device | None = None
+    browser: Browser | None = None
+    operating_system: OperatingSystem | None = None
+    geolocation: Geolocation | None = None
+    application_version: ApplicationVersion | None = None
+    cookie: Cookie | None = None
+    custom_data: dict[int, CustomData] = NO_ITEMS
+    page_views: dict[str, PageVisit] = NO_ITEMS
+    conversions: Sequence[Converted] = ()
+    assignments: dict[int, Assignment]
+    personalizations: dict[int, Personalized] = NO_ITEMS
+    segments: dict[int, None] = NO_ITEMS
+    forced: dict[int, Forcing] | None = None
+    simulated: dict[str, Simulation] | None = None
+    heat: Mapping[int, Mapping[int, float]] | None = None
+    scores: Mapping[int, tuple[frozenset[int], ...]] | None = None
+    visits: Visits | None = None
+    mapped: set[int] | None = None
+    unsent: AbstractSet[tuple[int, Hashable]] = frozenset()
+
+    # Most visitors have little, so that only what is known takes room: the rest stands here, in the class, and is never changed.
 
     def __init__(self, started_ms: int) -> None:
         self.started_ms = started_ms
-        self.mapping_identifier: str | None = None
-        self.consent: bool | None = None
-        self.user_agent: str | None = None
-        self.device: Device | None = None
-        self.browser: Browser | None = None
-        self.operating_system: OperatingSystem | None = None
-        self.geolocation: Geolocation | None = None
-        self.application_version: ApplicationVersion | None = None
-        self.cookie: Cookie | None = None
-        self.custom_data: dict[int, CustomData] = {}
-        self.page_views: dict[str, PageVisit] = {}
-        self.conversions: list[Converted] = []
-        self.assignments: dict[int, Assignment] = {}
-        self.personalizations: dict[int, Personalized] = {}
-        self.segments: dict[int, None] = {}
-        self.forced: dict[int, Forcing] | None = None
-        self.simulated: dict[str, Simulation] | None = None
-        self.heat: Mapping[int, Mapping[int, float]] | None = None
-        self.scores: Mapping[int, tuple[frozenset[int], ...]] | None = None
-        self.visits: Visits | None = None
-        self.mapped: set[int] | None = None
-        self.unsent: set[tuple[int, Hashable]] = set()
+        self.is_plain = True
+        self.assignments = {}
+
+    def own(self, attribute: str) -> dict[Any, Any]:
+        """The dictionary *attribute*, the record's own from now on, to be written."""
+        found: dict[Any, Any] = getattr(self, attribute)
+        if found is NO_ITEMS:
+            found = {}
+            setattr(self, attribute, found)
+        return found
+
+    def add_conversion(self, converted: Converted) -> None:
+        """Keep one more conversion."""
+        if isinstance(self.conversions, list):
+            self.conversions.append(converted)
+        else:
+            self.conversions = [converted]
+
+    def mark_unsent(self, key: tuple[int, Hashable]) -> None:
+        """Have the item *key* sent."""
+        if isinstance(self.unsent, set):
+            self.unsent.add(key)
+        else:
+            self.unsent = {key}
+
+    def mark_sent(self, key: tuple[int, Hashable]) -> None:
+        """Have the item *key* count as sent."""
+        if isinstance(self.unsent, set):
+            self.unsent.discard(key)
 
 
 class Visitor:

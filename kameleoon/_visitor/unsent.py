@@ -92,14 +92,13 @@ def take_unsent(visitor: Visitor, *, consent_required: bool) -> Unsent:
 
 
 def _take_assignments(record: VisitorRecord, *, deliveries_only: bool) -> tuple[Assignment, ...]:
-    taken = tuple(
-        assignment
-        for assignment in record.assignments.values()
-        if assignment.unsent and (assignment.is_delivery or not deliveries_only)
-    )
-    for assignment in taken:
-        record.assignments[assignment.experiment_id] = assignment._replace(unsent=False)
-    return taken
+    # Evaluations write without a lock: what is marked unsent again from here on is either told now or taken next time.
+    taken = []
+    for assignment in list(record.assignments.values()):
+        if assignment.unsent and (assignment.is_delivery or not deliveries_only):
+            assignment.unsent = False
+            taken.append(assignment)
+    return tuple(taken)
 
 
 def _take_conversions(record: VisitorRecord) -> tuple[Converted, ...]:
@@ -113,7 +112,7 @@ def _take_conversions(record: VisitorRecord) -> tuple[Converted, ...]:
 
 def is_pending(record: VisitorRecord) -> bool:
     """Whether anything of the record is unsent, whatever consent says."""
-    return bool(record.unsent or record.mapped) or any(item.unsent for item in record.assignments.values())
+    return bool(record.unsent or record.mapped) or any(item.unsent for item in list(record.assignments.values()))
 
 
 def has_sendable(record: VisitorRecord) -> bool:

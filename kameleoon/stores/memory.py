@@ -12,7 +12,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from kameleoon._visitor.record import Visitor, VisitorRecord
+from kameleoon._visitor.record import Assignment, Visitor, VisitorRecord
 from kameleoon._visitor.unsent import has_sendable, take_unsent
 from kameleoon.stores.protocol import Claim, Ended
 
@@ -72,6 +72,34 @@ class MemoryStore:
             for fact in facts:
                 fact.apply(visitor)
             return visitor
+
+    def assign(
+        self,
+        code: str,
+        visitor: Visitor | None,
+        experiment_id: int,
+        variation_id: int,
+        is_delivery: bool,
+        unsent: bool,
+        now_ms: int,
+    ) -> Visitor:
+        """
+        See `VisitorStore.assign`.
+
+        A known visitor's record is written without the lock: each step is one that the interpreter does not divide, and whoever
+        takes what is unsent first takes the mark off and then tells.
+        """
+        if visitor is None:
+            with self._lock:
+                visitor = self._get_or_make(code, now_ms)
+        assignments = visitor.record.assignments
+        known = assignments.get(experiment_id)
+        if known is not None and known.variation_id == variation_id and known.is_delivery == is_delivery:
+            known.time_ms = now_ms
+            known.unsent = unsent
+        else:
+            assignments[experiment_id] = Assignment(experiment_id, variation_id, is_delivery, now_ms, unsent)
+        return visitor
 
     def link(self, code: str, other: str, now_ms: int) -> None:
         """See `VisitorStore.link`."""
@@ -141,8 +169,14 @@ class MemoryStore:
             self._ended.append(Ended(code, visitor))
             visitor = self._visitors[code] = Visitor(VisitorRecord(now_ms), now)
             return visitor
-        visitor = Visitor(VisitorRecord(now_ms), now)
-        self._add(code, visitor)
+        # As `_add`, spelt out: most new visitors are made by their first evaluation.
+        visitor = self._visitors[code] = Visitor(VisitorRecord(now_ms), now)
+        try:
+            self._buckets[int(now + self._session_s) + 1].append(code)
+        except KeyError:
+            self._file(code, visitor)
+        if len(self._visitors) > self._max_visitors:
+            self._make_room()
         return visitor
 
     def _add(self, code: str, visitor: Visitor) -> None:

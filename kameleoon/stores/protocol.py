@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
+from kameleoon._visitor.facts import Assigned
+from kameleoon._visitor.record import Assignment
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -44,7 +47,7 @@ class VisitorStore(Protocol):
         """
         The visitor behind *code*, ``None`` when unknown. Counts as activity.
 
-        The record may be read freely; it may gain facts meanwhile, but what it holds is never changed in place.
+        The record may be read freely; it may gain facts meanwhile, but the data it holds is never changed in place.
         """
 
     def peek(self, code: str) -> Visitor | None:
@@ -62,6 +65,35 @@ class VisitorStore(Protocol):
         Returns:
             The visitor as he is now.
         """
+
+    def assign(
+        self,
+        code: str,
+        visitor: Visitor | None,
+        experiment_id: int,
+        variation_id: int,
+        is_delivery: bool,
+        unsent: bool,
+        now_ms: int,
+    ) -> Visitor:
+        """
+        Remember a variation that was given: `write` with one `Assigned`, for the path of every evaluation.
+
+        Args:
+            code: The visitor code.
+            visitor: What `read` gave just now; a store in this process may write to it without looking again.
+            experiment_id: The experiment.
+            variation_id: The variation.
+            is_delivery: Whether a targeted delivery gave it.
+            unsent: Whether it is to be sent.
+            now_ms: Now, in milliseconds since 1970.
+
+        Returns:
+            The visitor as he is now.
+        """
+        del visitor
+        assignment = Assignment(experiment_id, variation_id, is_delivery, now_ms, unsent)
+        return self.write(code, [Assigned(assignment)], now_ms)
 
     def link(self, code: str, other: str, now_ms: int) -> None:
         """

@@ -198,7 +198,7 @@ def test_a_visitor_who_comes_back_late_starts_anew(store, clock):
     clock.now += SESSION_S + 5
     assert store.write("a", [], 500).record.started_ms == 500
     assert [code for code, _ in store.expire()] == ["a"]
-    assert store.read("a").record.conversions == []
+    assert not store.read("a").record.conversions
 
 
 def test_claiming_and_looking_through_all_is_no_activity(store, clock):
