@@ -15,7 +15,7 @@ demo: .venv/.made
 	@$(BIN)/python examples/demo/play.py $(ARGS)
 
 test: .venv/.made
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto $(ARGS)
 
 check: .venv/.made
 	$(BIN)/ruff check .
