@@ -39,6 +39,7 @@ _log = logging.getLogger("kameleoon.server")
 _BY_STATUS: dict[int, Callable[[], web.HTTPException]] = {
     400: web.HTTPBadRequest,
     401: web.HTTPUnauthorized,
+    403: web.HTTPForbidden,
     404: web.HTTPNotFound,
 }
 

@@ -5,15 +5,29 @@ from __future__ import annotations
 from aiohttp import web
 
 from kameleoon.server.answers import errors_as_json
+from kameleoon.server.guard import GUARD, Guard
 from kameleoon.server.http_configuration import configuration, configuration_before_v3
 from kameleoon.server.http_data import MAX_BODY_BYTES, give_map, give_visitor, take_events
-from kameleoon.server.http_results import give_health, give_page, give_project, give_results
+from kameleoon.server.http_page import (
+    change_flag,
+    give_asset,
+    give_experiment,
+    give_flag,
+    give_history,
+    give_live_events,
+    give_live_page,
+    give_overview,
+    give_visitor_page,
+    guarded,
+    log_in,
+)
+from kameleoon.server.http_results import give_health, give_project, give_results
 from kameleoon.server.http_stream import give_changes
 from kameleoon.server.http_tokens import give_token
 from kameleoon.server.service import SERVICE, Service
 
 
-def build_app(service: Service) -> web.Application:
+def build_app(service: Service, guard: Guard | None = None) -> web.Application:
     """
     The application over *service*, which stays the caller's to close.
 
@@ -22,13 +36,23 @@ def build_app(service: Service) -> web.Application:
     """
     app = web.Application(middlewares=[errors_as_json], client_max_size=MAX_BODY_BYTES)
     app[SERVICE] = service
+    app[GUARD] = guard or Guard()
     app.on_shutdown.append(_end_streams)
     app.add_routes(
         [
-            web.get("/", give_page),
+            web.get("/", guarded(give_overview)),
+            web.get("/page/flag", guarded(give_flag)),
+            web.post("/page/flag", guarded(change_flag)),
+            web.get("/page/experiment", guarded(give_experiment)),
+            web.get("/page/visitor", guarded(give_visitor_page)),
+            web.get("/page/live", guarded(give_live_page)),
+            web.get("/page/live/events", guarded(give_live_events)),
+            web.get("/page/history", guarded(give_history)),
+            web.post("/page/login", log_in),
+            web.get("/page/{name}", give_asset),
             web.get("/health", give_health),
-            web.get("/results", give_results),
-            web.get("/project.yaml", give_project),
+            web.get("/results", guarded(give_results)),
+            web.get("/project.yaml", guarded(give_project)),
             web.post("/oauth/token", give_token),
             web.post("/visit/events", take_events),
             web.get("/visit/visitor", give_visitor),

@@ -1,4 +1,4 @@
-"""What people and their scripts look at: results, health and the page."""
+"""What people and their scripts look at: results, health and the project."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import asdict
 from aiohttp import web
 
 from kameleoon.server.answers import is_true, json_answer
-from kameleoon.server.page import CONTENT_SECURITY_POLICY, render_page
+from kameleoon.server.guard import GUARD
 from kameleoon.server.project_out import write_project
 from kameleoon.server.service import SERVICE
 
@@ -29,21 +29,9 @@ async def give_project(request: web.Request) -> web.Response:
 async def give_health(request: web.Request) -> web.Response:
     """``GET /health``: that the server runs, what arrived, and why the last lines were refused that were."""
     service = request.app[SERVICE]
+    if not request.app[GUARD].may_read(request):
+        return json_answer({"status": "ok"})
     counters = await service.with_storage(service.storage.counters)
     refused = [asdict(line) for line in service.refusals]
     site_code = service.published.project.site_code
     return json_answer({"status": "ok", "siteCode": site_code, "counters": counters, "lastRefused": refused})
-
-
-async def give_page(request: web.Request) -> web.Response:
-    """``GET /``: flags and results for people."""
-    service = request.app[SERVICE]
-    project = service.published.project
-    results, counters = await service.with_storage(lambda: (service.results(), service.storage.counters()))
-    headers = {
-        "Content-Security-Policy": CONTENT_SECURITY_POLICY,
-        "X-Content-Type-Options": "nosniff",
-        "Referrer-Policy": "no-referrer",
-        "Cache-Control": "no-store",
-    }
-    return web.Response(text=render_page(project, results, counters), content_type="text/html", headers=headers)

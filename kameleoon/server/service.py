@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 from aiohttp import web
 
 from kameleoon.server.broadcast import Broadcast
+from kameleoon.server.decisions import Decider
 from kameleoon.server.differences import differences
 from kameleoon.server.project_file import ProjectError, parse_project
 from kameleoon.server.project_out import write_project
@@ -95,6 +96,7 @@ class Service:
         self.changed: Broadcast[int] = Broadcast()
         self.arrived: Broadcast[tuple[str, Body]] = Broadcast()
         self.file_error: ProjectError | None = None
+        self._decider: Decider | None = None
         self._environment = environment
         self._published = Published(self._continued(project), int(now_s()))
         self._publishing = threading.Lock()
@@ -104,6 +106,14 @@ class Service:
     def published(self) -> Published:
         """The project of this moment; one assignment replaces it, so a handler reads it once."""
         return self._published
+
+    @property
+    def decider(self) -> Decider:
+        """The engine over the project of this moment."""
+        decider = self._decider
+        if decider is None or decider.published is not self._published:
+            decider = self._decider = Decider(self._published)
+        return decider
 
     @property
     def environment(self) -> str:

