@@ -146,7 +146,9 @@ def _listening(port: int) -> socket.socket:
         return socket.create_server((LOOPBACK, port))
     except OSError as error:
         reason = (
-            "the port is in use" if error.errno == errno.EADDRINUSE else f"cannot listen: {os.strerror(error.errno or 0)}"
+            "the port is in use"
+            if error.errno == errno.EADDRINUSE
+            else f"cannot listen: {os.strerror(error.errno or 0)}"
         )
         raise _UsageError(
             f"{LOOPBACK}:{port}: {reason}; choose another with --shop-port, or 0 for a free one"
@@ -184,7 +186,7 @@ def _report(measured: Measured, visits: Sequence[Visit], seconds: float) -> bool
     requests = sum(len(visit.pages) + len(visit.conversions) for visit in visits)
     print(f"  {len(visits):,} visitors made {requests:,} requests in {seconds:.1f} s")
     _section("Orders", result_lines(measured.results, _GOALS[PURCHASE], people="buyers", acts="orders"))
-    built_in = ", ".join(f"{design} {percent} %" for design, percent in BUYERS.items())
+    built_in = ", ".join(f"{design} {percent}%" for design, percent in BUYERS.items())
     _section(
         "",
         (
@@ -195,7 +197,7 @@ def _report(measured: Measured, visits: Sequence[Visit], seconds: float) -> bool
     )
     _section(
         "Newsletter",
-        result_lines(measured.results, _GOALS[NEWSLETTER], people="subscribers", acts="times"),
+        result_lines(measured.results, _GOALS[NEWSLETTER], people="joined", acts="times"),
     )
     _section("Events", event_lines(measured))
     checks = check(measured, visits)

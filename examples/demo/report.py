@@ -61,8 +61,8 @@ def result_lines(results: Results, goal_key: str, *, people: str, acts: str) -> 
         people: Heading of converted visitors, such as ``buyers``.
         acts: Heading of conversions, such as ``orders``.
     """
-    level = f"{100 * results.confidence:g} %"
-    head = f"{'':18}{'visitors':>9}{people:>12}{acts:>8}{'rate':>8}{'revenue':>11}   uplift of the rate ({level})"
+    level = f"{100 * results.confidence:g}%"
+    head = f"{'':16}{'visitors':>9}{people:>9}{acts:>8}{'rate':>7}{'revenue':>13}  uplift of the rate ({level})"
     yield head
     yield "-" * _WIDTH
     for flag in results.flags:
@@ -72,8 +72,8 @@ def result_lines(results: Results, goal_key: str, *, people: str, acts: str) -> 
                 goal = variation.goal(goal_key)
                 revenue = f"{goal.revenue_total:,.2f}" if goal.revenue_total else "-"
                 yield (
-                    f"  {variation.key:16}{variation.visitors:>9,}{goal.converted:>12,}{goal.conversions:>8,}"
-                    f"{100 * goal.rate:>6.1f} %{revenue:>11}   {_comparison(rule, variation.is_reference, goal)}"
+                    f"  {variation.key:14}{variation.visitors:>9,}{goal.converted:>9,}{goal.conversions:>8,}"
+                    f"{100 * goal.rate:>6.1f}%{revenue:>13}  {_comparison(rule, variation.is_reference, goal)}"
                 ).rstrip()
 
 
@@ -117,7 +117,7 @@ def unruled_lines(results: Results, visits: Iterable[Visit]) -> Iterator[str]:
 def _about(rule: RuleResult) -> str:
     kind = f"experiment {rule.key}" if rule.type is RuleType.EXPERIMENT else "delivery"
     to = f" to {rule.segment}" if rule.segment else " to everybody"
-    return f"{kind}{to}" + (f", {100 * rule.exposition:g} % take part" if rule.exposition < 1 else "")
+    return f"{kind}{to}" + (f", {100 * rule.exposition:g}% take part" if rule.exposition < 1 else "")
 
 
 def _comparison(rule: RuleResult, is_reference: bool, goal: GoalResult) -> str:
@@ -127,7 +127,7 @@ def _comparison(rule: RuleResult, is_reference: bool, goal: GoalResult) -> str:
         return "reference"
     if goal.uplift is None:
         return "not yet known"
-    return f"{_percent(goal.uplift):>8}{_interval(goal.uplift_interval)}"
+    return f"{_percent(goal.uplift):>7}{_interval(goal.uplift_interval)}"
 
 
 def _interval(interval: Interval | None) -> str:

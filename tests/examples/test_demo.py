@@ -1,15 +1,24 @@
 """The demo, as the process that a new user starts: it checks itself, ends by itself, and says in one line what it cannot use."""
 
+import fcntl
 import os
+import pty
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
+import termios
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import requests
+
+from kameleoon.server.project_file import read_project
+from kameleoon.server.results import build_results
+from kameleoon.server.storage import GoalTotals, VariationTotals
 
 ROOT = Path(__file__).parents[2]
 PLAY = ROOT / "examples" / "demo" / "play.py"
@@ -28,6 +37,18 @@ def play(*arguments, **environment):
         check=False,
         env=ENVIRONMENT | environment,
     )
+
+
+@contextmanager
+def playing(*arguments, **streams):
+    """The demo while it runs; killed if the test fails meanwhile."""
+    command = [sys.executable, "-u", str(PLAY), *arguments]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | streams
+    with subprocess.Popen(command, text=True, env=ENVIRONMENT, **streams) as process:
+        try:
+            yield process
+        finally:
+            process.kill()  # does nothing to a process that has ended and was waited for
 
 
 def figures(out, pattern):
@@ -64,7 +85,7 @@ def test_results_have_every_variation(played):
     rows = dict(re.findall(r"^  (\w+) +(\d.*)$", orders, re.MULTILINE))
     assert list(rows) == ["classic", "one_page", "express", "on", "off"]
     for row in rows.values():
-        assert re.match(r"\d+ +\d+ +\d+ +\d+\.\d % +[\d,]+\.\d\d   ", row)
+        assert re.match(r"\d+ +\d+ +\d+ +\d+\.\d% +[\d,]+\.\d\d  ", row)
     assert rows["classic"].endswith("reference")
     assert re.search(r"[+-]\d+\.\d%  \([+-]\d+\.\d% to [+-]\d+\.\d%\)", rows["express"])
     assert "recommendations: no rule, nothing to compare; 300 saw 'on'" in orders
@@ -74,6 +95,51 @@ def test_output_fits_a_terminal(played):
     """No line is longer than 100 columns, and all is ASCII, so that it can be read anywhere."""
     assert max(map(len, played.stdout.splitlines())) <= 100
     assert played.stdout.isascii()
+
+
+def test_tables_of_a_large_run_fit_too(monkeypatch):
+    """Hundreds of thousands of visitors, large revenue and settled comparisons keep within 100 columns."""
+    monkeypatch.syspath_prepend(PLAY.parent)
+    from report import result_lines, verdict_lines
+
+    project = read_project(PROJECT)
+    (rule,) = next(flag for flag in project.flags if flag.key == "checkout_design").rules
+    totals = {
+        rule.experiment_id: {
+            share.variation_id: VariationTotals(100_000, {1001: GoalTotals(converted, 99_999, 1e7, 1e10)})
+            for share, converted in zip(rule.shares, (40_000, 99_000, 10_000), strict=True)
+        }
+    }
+    results = build_results(project, totals)
+    lines = list(result_lines(results, "purchase", people="buyers", acts="orders"))
+    assert [line.split()[-1] for line in lines[3:6]] == ["reference", "better", "worse"]
+    lines += verdict_lines(results, "purchase", acts="buyers")
+    assert max(map(len, lines)) <= 100
+    assert lines[-2].startswith("checkout_design: one_page wins with +147.5% buyers, ")
+
+
+def test_a_terminal_gets_a_progress_bar():
+    """On a terminal a bar of its width runs, instead of lines."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+    with playing("--visitors", "20", stderr=theirs) as process:
+        os.close(theirs)
+        shown = b""
+        while chunk := _read(ours):
+            shown += chunk
+        process.communicate(timeout=30)
+    os.close(ours)
+    assert process.returncode == 0
+    assert b"playing:   0%|" in shown
+    assert b"are through" not in shown
+    assert max(map(len, shown.decode().split("\r"))) <= 100
+
+
+def _read(terminal):
+    try:
+        return os.read(terminal, 65_536)
+    except OSError:  # Linux says so when the other side was closed
+        return b""
 
 
 def test_nothing_is_left_running(played):
@@ -132,10 +198,7 @@ def test_a_difference_is_told(tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_keep_serves_until_a_signal(number):
     """With --keep both addresses answer, for browsers too, until SIGINT or SIGTERM, and the exit code is 0."""
-    command = [sys.executable, "-u", str(PLAY), "--visitors", "20", "--keep"]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
-    ) as process:
+    with playing("--visitors", "20", "--keep") as process:
         out = ""
         while "Ctrl+C" not in out:
             line = process.stdout.readline()
@@ -145,7 +208,7 @@ def test_keep_serves_until_a_signal(number):
         assert requests.get(f"{server}/health", timeout=10).json()["counters"]["refused"] == 0
         with requests.Session() as browser:
             first = browser.get(shop, timeout=10)
-            assert first.status_code == 200
+            assert first.status_code == 200, first.text
             cart = browser.get(f"{shop}/cart", params={"item": "lamp"}, timeout=10)
             assert 'data-flag="checkout_design"' in cart.text
             assert "You paid 68.90 EUR" in browser.post(f"{shop}/order", data={"item": "lamp"}, timeout=10).text
@@ -162,10 +225,7 @@ def test_keep_serves_until_a_signal(number):
 
 def test_an_interruption_ends_the_run():
     """A signal before the end stops the visitors; one line says that nothing was compared."""
-    command = [sys.executable, "-u", str(PLAY), "--visitors", "100000"]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
-    ) as process:
+    with playing("--visitors", "100000") as process:
         while "  shop" not in process.stdout.readline():
             assert process.poll() is None
         process.send_signal(signal.SIGTERM)
