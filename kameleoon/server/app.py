@@ -8,6 +8,7 @@ from kameleoon.server.answers import errors_as_json
 from kameleoon.server.guard import GUARD, Guard
 from kameleoon.server.http_configuration import configuration, configuration_before_v3
 from kameleoon.server.http_data import MAX_BODY_BYTES, give_map, give_visitor, take_events
+from kameleoon.server.http_ofrep import evaluate_flag, evaluate_flags
 from kameleoon.server.http_page import (
     change_flag,
     give_asset,
@@ -58,6 +59,8 @@ def build_app(service: Service, guard: Guard | None = None) -> web.Application:
             web.get("/visit/visitor", give_visitor),
             web.get("/map/map", give_map),
             web.get("/sse", give_changes),
+            web.post("/ofrep/v1/evaluate/flags", evaluate_flags),
+            web.post("/ofrep/v1/evaluate/flags/{key}", evaluate_flag),
             web.get("/v3/{site_code}", configuration),
             web.get("/{site_code}", configuration_before_v3),
         ]
