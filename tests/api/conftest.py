@@ -3,9 +3,11 @@
 import time
 
 import pytest
+from strict_automation import AutomationService
 from strict_service import DataService, StrictService
 
 from kameleoon.api.access import Credentials
+from kameleoon.api.automation import AutomationApi
 
 
 @pytest.fixture
@@ -39,3 +41,17 @@ def hasty():
         return pauses
 
     return make
+
+
+@pytest.fixture
+def automation_service():
+    """The Automation API, which answers 403 to a token that it does not know."""
+    with AutomationService(bad_token_status=403) as running:
+        yield running
+
+
+@pytest.fixture
+def automation(automation_service, credentials):
+    """A blocking client of it."""
+    with AutomationApi(credentials, base_url=automation_service.url) as api:
+        yield api

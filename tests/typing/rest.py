@@ -2,10 +2,14 @@
 
 from typing import Any, assert_type
 
+from kameleoon.api.automation import AsyncAutomationApi, AutomationApi
 from kameleoon.api.bulk import BulkReport
 from kameleoon.api.data import AsyncDataApi, Credentials, DataApi
 from kameleoon.api.data_events import conversion
 from kameleoon.api.data_models import VisitorData
+from kameleoon.api.feature_flags import EnvironmentConfiguration
+from kameleoon.api.filters import where
+from kameleoon.api.goals import Goal
 
 with DataApi("site", Credentials("id", "secret"), region="eu") as data:
     assert_type(data.get_map("k"), dict[str, Any])
@@ -21,3 +25,18 @@ async def ask() -> None:
     async with AsyncDataApi("site") as adata:
         assert_type(await adata.get_map("k"), dict[str, Any])
         assert_type(await adata.forget(["u"]), BulkReport)
+
+
+with AutomationApi(Credentials("id", "secret")) as automation:
+    assert_type(automation.goals.get(1), Goal)
+    assert_type(next(automation.goals.list(where("siteId") == 41)), Goal)
+    assert_type(automation.feature_flags.get("site", "key").environment("production"), EnvironmentConfiguration | None)
+    automation.goals.get("1")  # type: ignore[arg-type]
+
+
+async def manage() -> None:
+    """The same, awaited."""
+    async with AsyncAutomationApi(Credentials("id", "secret")) as amanaged:
+        assert_type(await amanaged.goals.update(1, name="x"), Goal)
+        async for goal in amanaged.goals.list():
+            assert_type(goal, Goal)
