@@ -146,6 +146,9 @@ class KameleoonClient:
         self._pid = os.getpid()
         self._schedule, self._background = self._make_background(threaded=threaded)
         lifetime.watch(self)
+        if threaded and not self._is_offline:
+            # Were the worker to import it while the application forks, the child would wait for that import for ever.
+            import kameleoon._transport.requests_wire  # noqa: F401, PLC0415 - costs time and memory
         self._background.start()
 
     def __repr__(self) -> str:

@@ -54,7 +54,15 @@ def take_in(
         data: Data objects; ``None`` is skipped, and anything unknown is skipped with a warning.
         now_ms: Now, in milliseconds since 1970.
         track: ``False`` keeps the data for targeting only; it counts as sent.
+
+    Raises:
+        VisitorCodeInvalid: The code holds half of a surrogate pair, so that nothing of the visitor could ever be sent.
     """
+    if not code.isascii():
+        try:
+            code.encode()
+        except UnicodeEncodeError as error:
+            raise VisitorCodeInvalid(f"cannot be encoded as UTF-8: {error.reason}") from None
     facts: list[Fact] = []
     for item in data:
         if item is None:

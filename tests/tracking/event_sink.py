@@ -75,7 +75,12 @@ class Sink:
             disable_nagle_algorithm = True
 
             def do_POST(self):
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                size = int(self.headers.get("Content-Length", 0))
+                body = self.rfile.read(size)
+                if len(body) < size:
+                    # Whoever sent it died in the middle.
+                    self.close_connection = True
+                    return
                 if self.path.startswith("/visit/events"):
                     sink._track(self, body)
                 else:
