@@ -8,13 +8,14 @@ Source:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Protocol
 
 from kameleoon._datafile.model import RuleType
 from kameleoon._engine.choice import HELD_OUT_KEY, Choice, Refusal, make_choice
-from kameleoon._engine.hashing import ALWAYS, digest, fraction, limit
+from kameleoon._engine.hashing import ALWAYS, NEVER, SHORT, digest, fraction, limit, short_sha256
 from kameleoon.types.reason import Reason
 from kameleoon.types.variable import Variable
 from kameleoon.types.variation import Variation
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 Answer = tuple[Choice, "Choice | None"]
 """The choice, and the holdout's choice to be remembered, if there is one."""
+
+Decide = Callable[["VisitorRecord | None", str, int], Answer]
+"""See `CompiledFlag.decide`."""
 
 Step = tuple[
     "Test | None", "int | None", "bytes | None", str, bool, "Answer | None", str, "tuple[tuple[bytes, Answer], ...]"
@@ -149,6 +153,11 @@ class CompiledFlag:
     Args:
         flag: The model.
         around: The rest of the configuration.
+
+    Attributes:
+        decide: ``(record, code, now in ms) -> (choice, the holdout's choice to be remembered, if there is one)``, the flag's
+            answer for one visitor. Changes nothing. The record is ``None`` for an unknown visitor, the code as the caller
+            gave it; one with a lone surrogate may raise `UnicodeEncodeError`.
     """
 
     __slots__ = (
@@ -160,8 +169,8 @@ class CompiledFlag:
         "_disabled",
         "_group",
         "_holdout",
-        "_steps",
         "_variations",
+        "decide",
         "default",
         "key",
         "model",
@@ -193,8 +202,41 @@ class CompiledFlag:
         self._bucketing_index = around.bucketing_index(flag)
         self.rules = tuple(self._compile_rule(rule, around) for rule in flag.rules)
         self._by_default: Answer = (self.default, None)
-        is_plain = flag.enabled and self._holdout is None and self._group is None and not self._bucketing_index
-        self._steps = tuple(self._step(rule) for rule in self.rules) if is_plain else None
+        self.decide = self._make_decide()
+
+    def _make_decide(self) -> Decide:
+        """
+        The way to the answer that this flag needs: the full order of evaluation only where something of it can matter.
+
+        What a plain flag's rules need is bound beforehand, as the path of nearly all evaluations has no time to look for it.
+        """
+        fully, by_default = self._decide_fully, self._by_default
+        if not self.model.enabled or self._holdout is not None or self._group is not None or self._bucketing_index:
+            return fully
+        steps = tuple(self._step(rule) for rule in self.rules)
+        if len(steps) == 1:
+            return _one_rule(steps[0], by_default, fully)
+
+        def decide(record: VisitorRecord | None, code: str, now_ms: int) -> Answer:
+            if record is not None and not record.is_plain:
+                return fully(record, code, now_ms)
+            for matches, experiment_id, exposed, exposure_suffix, is_delivery, certain, suffix, entries in steps:
+                if matches is not None and not matches(record, code, now_ms, experiment_id):
+                    continue
+                if exposed is not None and digest(code + exposure_suffix) > exposed:
+                    if is_delivery:
+                        break
+                    continue
+                if certain is not None:
+                    return certain
+                if entries:
+                    place = digest(code + suffix)
+                    for bound, answer in entries:
+                        if place <= bound:
+                            return answer
+            return by_default
+
+        return decide
 
     def _step(self, rule: CompiledRule) -> Step:
         certain: Answer | None = None
@@ -271,43 +313,8 @@ class CompiledFlag:
                 return value if isinstance(value, str) else str(value)
         return record.mapping_identifier or code
 
-    def decide(self, record: VisitorRecord | None, code: str, now_ms: int) -> Answer:
-        """
-        The flag's answer for one visitor. Changes nothing.
-
-        Args:
-            record: What is known of the visitor, ``None`` for an unknown one.
-            code: The visitor code as the caller gave it.
-            now_ms: Now, in milliseconds since 1970.
-
-        Returns:
-            The choice, and the holdout's choice to be remembered, if there is one.
-
-        Raises:
-            UnicodeEncodeError: *code* holds a lone surrogate.
-        """
-        steps = self._steps
-        if steps is None or (record is not None and not record.is_plain):
-            return self._decide_fully(record, code, now_ms)
-        # Nearly all evaluations: nothing bends flag or visitor, so that only rules are left, and what they need lies at hand.
-        for matches, experiment_id, exposed, exposure_suffix, is_delivery, certain, suffix, entries in steps:
-            if matches is not None and not matches(record, code, now_ms, experiment_id):
-                continue
-            if exposed is not None and sha256((code + exposure_suffix).encode()).digest() > exposed:
-                if is_delivery:
-                    break
-                continue
-            if certain is not None:
-                return certain
-            if entries:
-                place = sha256((code + suffix).encode()).digest()
-                for bound, answer in entries:
-                    if place <= bound:
-                        return answer
-        return self._by_default
-
     def _decide_fully(self, record: VisitorRecord | None, code: str, now_ms: int) -> Answer:
-        """As `decide`, in the full order of evaluation."""
+        """As `decide`, in the full order of evaluation, whatever flag and visitor are."""
         if record is not None and record.simulated is not None:
             simulation = record.simulated.get(self.key)
             if simulation is not None:
@@ -368,6 +375,35 @@ class CompiledFlag:
             simulation.variation_key, simulation.variation_id, simulation.experiment_id, Reason.TARGETING_MATCH
         )
         return replace(choice, is_stored=False)
+
+
+def _one_rule(step: Step, by_default: Answer, fully: Decide) -> Decide:
+    """`CompiledFlag.decide` of a plain flag with a single rule."""
+    matches, experiment_id, exposed, exposure_suffix, _, certain, suffix, entries = step
+    first_bound, first = entries[0] if entries else (NEVER, by_default)
+    rest = entries[1:]
+    if certain is None and not entries:
+        certain = by_default
+
+    def decide(record: VisitorRecord | None, code: str, now_ms: int) -> Answer:
+        if record is not None and not record.is_plain:
+            return fully(record, code, now_ms)
+        if matches is not None and not matches(record, code, now_ms, experiment_id):
+            return by_default
+        if exposed is not None and digest(code + exposure_suffix) > exposed:
+            return by_default
+        if certain is not None:
+            return certain
+        data = (code + suffix).encode()  # `digest`, without the call
+        place = (short_sha256 if len(data) < SHORT else sha256)(data).digest()
+        if place <= first_bound:
+            return first
+        for bound, answer in rest:
+            if place <= bound:
+                return answer
+        return by_default
+
+    return decide
 
 
 def holdout_choice(share: Share, experiment_id: int) -> Choice:

@@ -11,6 +11,29 @@ from __future__ import annotations
 
 import math
 from hashlib import sha256
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def _own_sha256() -> Callable[[bytes], Any]:
+    """The interpreter's own SHA-256: for a text of one block it takes two thirds of the time of OpenSSL's."""
+    for module in ("_sha2", "_sha256"):  # its name from Python 3.12 on, and before
+        try:
+            own: Callable[[bytes], Any] = import_module(module).sha256
+        except ImportError:  # left out when the interpreter was built
+            continue
+        return own
+    return sha256
+
+
+short_sha256 = _own_sha256()
+"""SHA-256 for texts below `SHORT`; the same digests as any other."""
+
+SHORT = 56
+"""Texts below this length, in bytes, are one block of SHA-256."""
 
 ALWAYS = b"\xff" * 33
 """A limit that every digest passes."""
@@ -23,7 +46,8 @@ _RANGE = 1 << 256
 
 def digest(text: str) -> bytes:
     """SHA-256 of the UTF-8 of *text*, 32 bytes. A lone surrogate raises `UnicodeEncodeError`."""
-    return sha256(text.encode()).digest()
+    data = text.encode()
+    return (short_sha256 if len(data) < SHORT else sha256)(data).digest()
 
 
 def fraction(value: bytes) -> float:

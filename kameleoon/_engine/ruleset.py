@@ -34,18 +34,16 @@ REGEX_TIMEOUT_S = 0.05
 """For matching one pattern, unless the settings say otherwise."""
 
 
-class _Flags(dict[str, CompiledFlag]):
-    """Compiled flags by key; a missing one is compiled, an unknown one is a `KeyError`."""
+class _Flags:
+    """``flags[key]`` for `Ruleset.flag`."""
 
-    __slots__ = ("_compile",)
+    __slots__ = ("_flag",)
 
-    def __init__(self, compile_flag: Callable[[str], CompiledFlag]) -> None:
-        super().__init__()
-        self._compile = compile_flag
+    def __init__(self, flag: Callable[[str], CompiledFlag]) -> None:
+        self._flag = flag
 
-    def __missing__(self, key: str) -> CompiledFlag:
-        flag = self[key] = self._compile(key)
-        return flag
+    def __getitem__(self, key: str) -> CompiledFlag:
+        return self._flag(key)
 
 
 class Ruleset:
@@ -59,7 +57,8 @@ class Ruleset:
 
     Attributes:
         patterns: The regular expressions compiled so far, and how often one ran out of time.
-        flags: ``{flag key: compiled flag}``, filled as flags are asked for; an unknown key raises `KeyError`.
+        compiled: ``{flag key: compiled flag}`` of the flags asked for so far.
+        flags: ``flags[key]`` is ``flag(key)``.
         problems: What was found out of service so far.
     """
 
@@ -73,6 +72,7 @@ class Ruleset:
         "_segments",
         "_variation_keys",
         "_view",
+        "compiled",
         "consent_full_block",
         "consent_required",
         "data_file",
@@ -101,7 +101,8 @@ class Ruleset:
                 [holdout_choice(share, holdout.experiment_id) for share in holdout.shares],
                 str(holdout.experiment_id),
             )
-        self.flags: Mapping[str, CompiledFlag] = _Flags(self._compile)
+        self.compiled: dict[str, CompiledFlag] = {}
+        self.flags = _Flags(self.flag)
         self._segments: dict[Hashable, Test] = {}
         self._references = References(data_file.segment)
         self._groups: dict[str, list[str]] | None = None
@@ -114,6 +115,18 @@ class Ruleset:
             self._problem(problem)
 
     # --- what the client asks for -------------------------------------------------------------------------------------
+
+    def flag(self, key: str) -> CompiledFlag:
+        """
+        A flag, compiled when it is first asked for.
+
+        Raises:
+            KeyError: There is none.
+        """
+        flag = self.compiled.get(key)
+        if flag is None:
+            flag = self.compiled[key] = self._compile(key)
+        return flag
 
     @property
     def flag_keys(self) -> Sequence[str]:
@@ -128,7 +141,7 @@ class Ruleset:
     def view(self) -> PublicDataFile:
         """The configuration as applications see it; the same object at every call."""
         if self._view is None:
-            self._view = public_view(self.data_file.date_modified, (self.flags[key].model for key in self.flag_keys))
+            self._view = public_view(self.data_file.date_modified, (self.flag(key).model for key in self.flag_keys))
         return self._view
 
     def of_experiment(self, experiment_id: Hashable) -> tuple[CompiledFlag, Rule] | None:
@@ -142,7 +155,7 @@ class Ruleset:
         key = self._by_experiment.get(experiment_id)
         if key is None:
             return None
-        flag = self.flags[key]
+        flag = self.flag(key)
         rules = [rule for rule in flag.model.rules if rule.experiment_id == experiment_id]
         return (flag, rules[-1]) if rules else None
 

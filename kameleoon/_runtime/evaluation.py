@@ -80,7 +80,7 @@ class Evaluation:
             FeatureNotFound: There is none.
         """
         try:
-            return self._configuration.ruleset.flags[feature_key]
+            return self._configuration.ruleset.flag(feature_key)
         except (KeyError, TypeError):
             raise FeatureNotFound(feature_key) from None
 
@@ -128,9 +128,9 @@ class Evaluation:
             VisitorCodeInvalid: The code cannot be encoded.
         """
         try:
-            flag = self._configuration.ruleset.flags[feature_key]
+            flag = self._configuration.ruleset.compiled[feature_key]
         except (KeyError, TypeError):
-            raise FeatureNotFound(feature_key) from None
+            flag = self.flag(feature_key)
         store = self._store
         visitor = store.read(code)
         now = time.time_ns() // 1_000_000
@@ -156,11 +156,10 @@ class Evaluation:
     def decide_all(self, code: str, *, save: bool, track: bool = True) -> Iterator[tuple[str, Choice]]:
         """``(flag key, answer)`` of every flag that gives one, in the configuration's order; arguments as in `decide`."""
         ruleset = self._configuration.ruleset
-        flags = ruleset.flags
         visitor = self._store.read(code)
         now = time.time_ns() // 1_000_000
         for key in ruleset.flag_keys:
-            choice, visitor = self._decide(code, flags[key], visitor, now, save, track)
+            choice, visitor = self._decide(code, ruleset.flag(key), visitor, now, save, track)
             if choice.refusal is None:
                 yield key, choice
 

@@ -163,8 +163,9 @@ class VisitorRecord:
         unsent: ``(kind, key)`` of every item still to be sent, save assignments, which carry it themselves.
     """
 
-    started_ms: int
-    is_plain: bool
+    # What every evaluation looks at lies in the record itself, the rest beside it.
+    __slots__ = ("__dict__", "assignments", "is_plain", "started_ms")
+
     mapping_identifier: str | None = None
     consent: bool | None = None
     user_agent: str | None = None
@@ -177,7 +178,6 @@ class VisitorRecord:
     custom_data: dict[int, CustomData] = NO_ITEMS
     page_views: dict[str, PageVisit] = NO_ITEMS
     conversions: Sequence[Converted] = ()
-    assignments: dict[int, Assignment]
     personalizations: dict[int, Personalized] = NO_ITEMS
     segments: dict[int, None] = NO_ITEMS
     forced: dict[int, Forcing] | None = None
@@ -193,7 +193,7 @@ class VisitorRecord:
     def __init__(self, started_ms: int) -> None:
         self.started_ms = started_ms
         self.is_plain = True
-        self.assignments = {}
+        self.assignments: dict[int, Assignment] = {}
 
     def own(self, attribute: str) -> dict[Any, Any]:
         """The dictionary *attribute*, the record's own from now on, to be written."""

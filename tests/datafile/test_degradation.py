@@ -206,8 +206,8 @@ def test_piece(name):
     """The piece alone is out of service, and its place is told."""
     piece, given, place = PIECES[name]
     ruleset = compile_ruleset(root_of(piece))
-    assert ruleset.flags["good"].decide(None, "v", 0)[0].variation_key == "on"
-    assert ruleset.flags["f"].decide(None, "v", 0)[0].variation_key == given
+    assert ruleset.flag("good").decide(None, "v", 0)[0].variation_key == "on"
+    assert ruleset.flag("f").decide(None, "v", 0)[0].variation_key == given
     assert {problem.place for problem in ruleset.problems} == ({place} if place else set())
     assert all(problem.reason for problem in ruleset.problems)
     assert ruleset.view().feature_flags["good"].default_variation.key == "off"
@@ -241,7 +241,7 @@ def test_segments_that_unfold_without_end_are_bounded():
 
     segments = [segment(twice(number + 1), number) for number in range(7, 37)] + [segment(tree(CODE), 37)]
     ruleset = compile_ruleset(root_of({"flag": flag("f", TARGETED), "segments": segments}))
-    assert ruleset.flags["f"].decide(None, "v", 0)[0].variation_key == "off"
+    assert ruleset.flag("f").decide(None, "v", 0)[0].variation_key == "off"
     assert ruleset.problems
 
 
@@ -252,5 +252,5 @@ def test_a_rule_may_not_refer_to_too_much_at_once():
     big["firstLevel"][0]["orOperators"] = [False] * 99
     outer = {"firstLevel": [{"conditions": inner, "orOperators": [False] * 99}]}
     ruleset = compile_ruleset(root_of({"flag": flag("f", TARGETED), "segments": [segment(outer), segment(big, 8)]}))
-    assert ruleset.flags["f"].decide(None, "v", 0)[0].variation_key == "off"
+    assert ruleset.flag("f").decide(None, "v", 0)[0].variation_key == "off"
     assert [problem.place for problem in ruleset.problems] == ["segments[7]"]

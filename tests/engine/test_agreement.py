@@ -53,7 +53,7 @@ def test_both_evaluators_agree(chance):
         code, known = chance.code(), chance.known()
         record = record_of(known)
         for key in ruleset.flag_keys:
-            choice, held = ruleset.flags[key].decide(record, code, NOW)
+            choice, held = ruleset.flag(key).decide(record, code, NOW)
             answer = reference.evaluate(known, code, key, NOW)
             assert outcome(choice, held) == expected(reference, answer, key), as_text(root, known, code, key)
         assert list(ruleset.audiences(record, code, NOW)) == reference.audiences(known, code, NOW), as_text(

@@ -59,7 +59,7 @@ def test_the_walk_arrives_at_the_answer(chance):
         code, known = chance.code(), chance.known()
         record = record_of(known)
         for key in ruleset.flag_keys:
-            flag = ruleset.flags[key]
+            flag = ruleset.flag(key)
             seen = walk(ruleset, flag, record, code, NOW)
             choice = seen.choice
             word, shown = last_word(seen, flag), as_text(root, known, code, key)

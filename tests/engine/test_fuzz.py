@@ -79,7 +79,7 @@ def test_broken_configurations(drawn):
         code, record = chance.code(), record_of(chance.known())
         for key in ruleset.flag_keys:
             started = time.thread_time()
-            ruleset.flags[key].decide(record, code, NOW)
+            ruleset.flag(key).decide(record, code, NOW)
             assert time.thread_time() - started < 0.05, as_text(root)
         ruleset.audiences(record, code, NOW)
         for experiment in (1, 900, None, "x"):

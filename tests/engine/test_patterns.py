@@ -184,7 +184,7 @@ def test_the_time_comes_from_the_settings():
 def test_bad_pattern_is_a_named_problem():
     """A pattern that does not compile makes its condition false and is told."""
     ruleset = compile_ruleset(condition(targetingType="VISITOR_CODE", matchType="REGULAR_EXPRESSION", visitorCode="("))
-    choice, _ = ruleset.flags["f"].decide(None, "(", 0)
+    choice, _ = ruleset.flag("f").decide(None, "(", 0)
     assert choice.variation_key == "off"
     (problem,) = ruleset.problems
     assert problem.place == "segments[1]"

@@ -1,0 +1,239 @@
+"""
+What an evaluation costs, as ratios within one run.
+
+The yardstick is the bare cost of the one hash that an evaluation cannot avoid, and for loading that of ``json.loads``. Each figure is the
+median over rounds in which yardstick and measured code take turns, so that a busy machine slows both.
+
+    python benchmarks/evaluation.py
+"""
+
+# ruff: noqa: ANN001, ANN201, ANN202 - a script; it is not type-checked
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import json
+import statistics
+import sys
+import threading
+import time
+import tracemalloc
+from itertools import cycle
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from kameleoon import CustomData, KameleoonClientConfig
+from kameleoon._engine.hashing import limit
+from kameleoon._engine.ruleset import compile_ruleset
+from kameleoon.client import KameleoonClient
+from kameleoon.logging.kameleoon_logger import KameleoonLogger
+from kameleoon.logging.log_level import LogLevel
+
+ROUNDS = 41
+CALLS = 1_000
+KNOWN = 1_000
+HALF = limit(0.5)
+
+
+def flag(number, segment_id=None):
+    """A flag with one experiment, shared equally by two variations."""
+    rule = {
+        "id": 100_000 + number,
+        "type": "EXPERIMENTATION",
+        "exposition": 1,
+        "experimentId": 200_000 + number,
+        "segmentId": segment_id,
+        "variationByExposition": [
+            {"variationKey": "off", "variationId": 2 * number + 1, "exposition": 0.5},
+            {"variationKey": "on", "variationId": 2 * number + 2, "exposition": 0.5},
+        ],
+    }
+    variables = [{"key": "color", "type": "STRING", "value": "red"}, {"key": "size", "type": "NUMBER", "value": 3}]
+    return {
+        "id": number,
+        "featureKey": f"flag-{number}",
+        "environmentEnabled": True,
+        "defaultVariationKey": "off",
+        "variations": [{"key": key, "name": key, "variables": variables} for key in ("off", "on")],
+        "rules": [rule],
+    }
+
+
+SEGMENT = {
+    "id": 7,
+    "conditionsData": {
+        "firstLevelOrOperators": [],
+        "firstLevel": [
+            {
+                "orOperators": [False, False],
+                "conditions": [
+                    {
+                        "targetingType": "CUSTOM_DATUM",
+                        "customDataIndex": str(index),
+                        "valueMatchType": kind,
+                        "value": value,
+                    }
+                    for index, (kind, value) in enumerate(
+                        [("EXACT", "gold"), ("GREATER", "10"), ("REGULAR_EXPRESSION", r"^[a-z]+@example\.(com|org)$")]
+                    )
+                ],
+            }
+        ],
+    },
+}
+
+
+def open_client(root):
+    """A client with the configuration *root*, without network; with credentials, so that exposures are recorded for sending."""
+    client = KameleoonClient(
+        "benchmark",
+        KameleoonClientConfig("id", "secret", source=root, multi_threading=False, top_level_domain="example.com"),
+    )
+    assert client.wait_init()
+    return client
+
+
+def seconds(function, codes):
+    """Seconds for one call for each of *codes*."""
+    started = time.perf_counter()
+    for code in codes:
+        function(code)
+    return time.perf_counter() - started
+
+
+def yardstick(codes):
+    """Seconds for the bare hash of each of *codes* and its comparison."""
+    experiment, sha256 = "200001", hashlib.sha256
+    started = time.perf_counter()
+    for code in codes:
+        sha256((code + experiment).encode()).digest() <= HALF  # noqa: B015 - only its time counts
+    return time.perf_counter() - started
+
+
+def ratio(measure, make_codes):
+    """Median of measured over yardstick, taking turns."""
+    ratios = []
+    for _ in range(ROUNDS):
+        codes = make_codes()
+        base = yardstick(codes)
+        ratios.append(measure(codes) / ((base + yardstick(codes)) / 2))
+    return statistics.median(ratios)
+
+
+def evaluations():
+    """Ratios of single evaluations and of `get_variations`."""
+    client = open_client({"featureFlags": [flag(n) for n in range(100)] + [flag(500, 7)], "segments": [SEGMENT]})
+    numbers = iter(range(10**9))
+    known = [f"{n:016x}" for n in range(KNOWN)]
+    for code in known:
+        client.add_data(code, CustomData(0, "gold"), CustomData(1, "12"), CustomData(2, "joe@example.com"))
+        client.is_feature_active(code, "flag-1")
+        client.is_feature_active(code, "flag-500")
+    active = client.is_feature_active
+    turn = cycle(known)
+
+    def one(codes):
+        started = time.perf_counter()
+        for code in codes:
+            active(code, "flag-1")
+        return time.perf_counter() - started
+
+    def targeted(codes):
+        started = time.perf_counter()
+        for code in codes:
+            active(code, "flag-500")
+        return time.perf_counter() - started
+
+    yield "new visitor", ratio(one, lambda: [f"new-{next(numbers):012x}" for _ in range(CALLS)]), "5"
+    yield "known visitor", ratio(one, lambda: [next(turn) for _ in range(CALLS)]), "3"
+    yield "known visitor, 3 conditions", ratio(targeted, lambda: [next(turn) for _ in range(CALLS)]), "7"
+    client.close(0)
+
+    client = open_client({"featureFlags": [flag(n) for n in range(100)]})
+    shares = []
+    for _ in range(11):
+        codes = known[:20]
+        single = seconds(lambda code: client.is_feature_active(code, "flag-1"), codes * 50) / 50
+        shares.append(seconds(client.get_variations, codes) / single)
+    yield "get_variations of 100 flags, in single evaluations", statistics.median(shares), "100"
+    client.close(0)
+
+
+def threads():
+    """Throughput of four threads over that of one."""
+    client = open_client({"featureFlags": [flag(1)]})
+    known = [f"{n:016x}" for n in range(KNOWN)]
+
+    def work(rounds):
+        for _ in range(rounds):
+            seconds(lambda code: client.is_feature_active(code, "flag-1"), known)
+
+    work(1)
+    shares = []
+    for _ in range(9):
+        started = time.perf_counter()
+        work(40)
+        alone = time.perf_counter() - started
+        workers = [threading.Thread(target=work, args=(10,)) for _ in range(4)]
+        started = time.perf_counter()
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        shares.append(alone / (time.perf_counter() - started))
+    client.close(0)
+    yield "throughput of 4 threads over 1", statistics.median(shares), "at least 1"
+
+
+def loading():
+    """Loading 10,000 flags until the first answer, the longest hold of the interpreter meanwhile, and memory."""
+    text = json.dumps({"featureFlags": [flag(n) for n in range(10_000)], "segments": [SEGMENT]})
+    shares = []
+    for _ in range(7):
+        gc.collect()
+        started = time.perf_counter()
+        json.loads(text)
+        bare = time.perf_counter() - started
+        gc.collect()
+        started = time.perf_counter()
+        compile_ruleset(json.loads(text)).flag("flag-5000").decide(None, "visitor", 0)
+        shares.append((time.perf_counter() - started) / bare)
+    yield "loading 10,000 flags to the first answer, in json.loads", statistics.median(shares), "3"
+
+    root = json.loads(text)
+    holds = []
+    for _ in range(7):
+        started = time.perf_counter()
+        compile_ruleset(root).flag("flag-5000")
+        holds.append((time.perf_counter() - started) * 1000)
+    yield "compiling 10,000 flags and the first answer, in ms", statistics.median(holds), "5"
+    del root
+
+    tracemalloc.start()
+    root = json.loads(text)
+    parsed = tracemalloc.get_traced_memory()[0]
+    ruleset = compile_ruleset(root)
+    few = tracemalloc.get_traced_memory()[0]
+    for key in ruleset.flag_keys:
+        ruleset.flag(key).decide(None, "visitor", 0)
+    everything = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    yield "memory with no flag asked for, in parsed JSON", few / parsed, "2"
+    yield "memory with all flags asked for, in parsed JSON", everything / parsed, "2"
+
+
+def main():
+    """Print the figures."""
+    KameleoonLogger.set_log_level(LogLevel.NONE)
+    print(
+        f"Python {sys.version.split()[0]}, yardstick {yardstick(['0123456789abcdef'] * 10_000) / 10_000 * 1e9:.0f} ns"
+    )
+    for part in (evaluations, threads, loading):
+        for name, value, target in part():
+            print(f"{name:58s} {value:8.2f}   target {target}")
+
+
+if __name__ == "__main__":
+    main()
