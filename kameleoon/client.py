@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 import secrets
 import threading
 import time
@@ -20,6 +19,7 @@ from kameleoon._runtime.configuration import Configuration
 from kameleoon._runtime.evaluation import Evaluation, now_ms
 from kameleoon._runtime.intake import MAX_CODE_LENGTH, check_code, take_in
 from kameleoon._runtime.remote import RemoteData
+from kameleoon._runtime.streaming import Streaming
 from kameleoon._runtime.tracker import Tracker
 from kameleoon._sources.make import make_source
 from kameleoon._sources.service import ServiceSource
@@ -77,13 +77,14 @@ if TYPE_CHECKING:
     from kameleoon.types.variation import Variation
 
 _CONFIGURATION = "configuration"
+_ANNOUNCED = "announced configuration"
 _TRACKING = "tracking"
 _DELIVERY = "delivery"
 _TOKEN = "access token"  # noqa: S105 - a job's name
 _TOKEN_INTERVAL_S = 60.0
 _LEASE_MARGIN_S = 5.0
-
-_random = random.SystemRandom()
+_PATIENCE_S = 0.2
+"""How long a thread that was told to end is waited for at least."""
 
 T = TypeVar("T")
 
@@ -144,6 +145,7 @@ class KameleoonClient:
         self._is_closed = False
         self._is_forked = False
         self._pid = os.getpid()
+        self._streaming = self._make_streaming()
         self._schedule, self._background = self._make_background(threaded=threaded)
         lifetime.watch(self)
         if threaded and not self._is_offline:
@@ -826,7 +828,10 @@ class KameleoonClient:
         self._tracker.collect_everything()
         self._background.stop(0.0)
         self._deliver_rest(deadline_s)
-        self._background.stop(max(0.0, deadline_s - self._clock()))
+        # Ends a fetch that still waits for its answer, so that the worker need not be waited for that long.
+        self._sender.close()
+        self._streaming.close(_PATIENCE_S)
+        self._background.stop(max(_PATIENCE_S, deadline_s - self._clock()))
         if len(self._outbox) and self._outbox.is_durable:
             KameleoonLogger.warning("%d events are not sent yet, and are kept on disk", len(self._outbox))
         elif len(self._outbox):
@@ -874,7 +879,8 @@ class KameleoonClient:
     def _make_background(self, *, threaded: bool) -> tuple[Schedule, Background]:
         settings = self._settings
         jobs = [
-            Job(_CONFIGURATION, self._configuration.refresh, self._until_next_fetch, due_s=self._clock()),
+            Job(_CONFIGURATION, self._poll, self._configuration.until_next_s, due_s=self._clock()),
+            Job(_ANNOUNCED, self._streaming.refresh, self._streaming.wait_s),
             Job(
                 _TRACKING,
                 self._tracker.track,
@@ -912,12 +918,18 @@ class KameleoonClient:
             is_offline=self._is_offline,
         )
 
-    def _until_next_fetch(self) -> float | None:
-        interval_s = self._source.interval_s
-        if interval_s is None:
-            return None if self._configuration.is_ready else 1.0
-        # Many workers started at the same moment must not ask at the same moment for ever.
-        return interval_s * _random.uniform(0.95, 1.05)
+    def _make_streaming(self) -> Streaming:
+        return Streaming(
+            f"kameleoon-stream-{self._site_code}",
+            self._configuration,
+            self._configuration.endpoints.stream,
+            lambda: self._schedule.hasten(_ANNOUNCED),
+        )
+
+    def _poll(self) -> Flow[bool]:
+        if self._streaming.is_open:
+            return True
+        return (yield from self._configuration.refresh())
 
     def _renew_token(self) -> Flow[bool]:
         return refresh_token(self._tokens, self._settings.timeout_s, self._clock)
@@ -954,8 +966,10 @@ class KameleoonClient:
         self._tracker = self._make_tracker()
         self._configuration.after_fork_in_child()
         threaded = self._background.is_threaded
+        self._streaming = self._make_streaming()
         self._dispatcher = Dispatcher(f"kameleoon-events-{self._site_code}", threaded=threaded)
         self._schedule, self._background = self._make_background(threaded=threaded)
+        self._follow_stream()
         self._background.start()
         lifetime.watch_worker_end()
         KameleoonLogger.info("Forked: this process works on its own, the parent sends what it had")
@@ -983,7 +997,12 @@ class KameleoonClient:
         self._revive_after_fork()
         return await arun(flow, self._async_sender)
 
+    def _follow_stream(self) -> None:
+        is_wanted = self._evaluation.ruleset.data_file.settings.real_time
+        self._streaming.follow(is_wanted and self._settings.source is None and self._background.is_threaded)
+
     def _on_configuration(self, announced: bool) -> None:
+        self._follow_stream()
         handler = self._handlers.get(EventType.DATAFILE_UPDATE)
         if handler is not None:
             source = DataFileUpdateEvent.Source.STREAMING if announced else DataFileUpdateEvent.Source.POLLING

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from kameleoon._engine.ruleset import REGEX_TIMEOUT_S, Ruleset, compile_ruleset
 from kameleoon._transport.message import FetchFailed
+from kameleoon._transport.retry import parse_retry_after, retry_wait
 from kameleoon.logging.kameleoon_logger import KameleoonLogger
 
 if TYPE_CHECKING:
@@ -17,6 +20,11 @@ if TYPE_CHECKING:
     from kameleoon._transport.configuration import Fetched
     from kameleoon._transport.endpoints import Endpoints
     from kameleoon._transport.flow import Flow
+
+FETCH_AGAIN_S = 5.0
+"""First wait after a fetch that failed; later ones grow up to the interval."""
+
+_random = random.SystemRandom()
 
 
 class Configuration:
@@ -33,6 +41,7 @@ class Configuration:
         ruleset: What is in force; empty before the first one. Readers take it once and need no lock.
         endpoints: The service's addresses, the data host as the configuration has it.
         failure: Why the last fetch brought nothing, ``None`` when it did not fail.
+        retry_after_s: How long the service asked to wait when it refused the last fetch, ``None`` when it did not.
     """
 
     def __init__(
@@ -45,12 +54,17 @@ class Configuration:
         self.ruleset: Ruleset = compile_ruleset({})
         self.endpoints = endpoints
         self.failure: str | None = None
+        self.retry_after_s: float | None = None
         self._source = source
         self._on_update = on_update
         self._regex_timeout_s = regex_timeout_s
         self._known: Fetched | None = None
         self._changed = threading.Condition()
         self._attempted = False
+        self._failures = 0
+        self._publishing = threading.Lock()
+        self._asked = 0
+        self._published = 0
 
     @property
     def is_ready(self) -> bool:
@@ -69,25 +83,34 @@ class Configuration:
         return self.is_ready
 
     def after_fork_in_child(self) -> None:
-        """In a forked child: waiters of the parent are not waited for here."""
+        """In a forked child: waiters of the parent are not waited for here, nor is what its threads had begun."""
         self._changed = threading.Condition()
+        self._publishing = threading.Lock()
 
-    def refresh(self, ts: int | None = None) -> Flow[bool]:
+    def refresh(self, ts: int | None = None, *, announced: bool = False) -> Flow[bool]:
         """
         Fetch once, and put what is new in force. Never raises.
 
         Args:
             ts: The version a stream announced, in milliseconds since 1970, if one did.
+            announced: Whether a stream is why. What it brings is then told as streamed, unless it is what is known.
 
         Returns:
             Whether the fetch succeeded, with something new or without.
         """
+        with self._publishing:
+            self._asked += 1
+            order, known = self._asked, self._known
         try:
-            fetched = yield from self._source.fetch(self._known, ts)
-            if fetched is not None:
-                self._publish(fetched, announced=ts is not None)
+            fetched = yield from self._source.fetch(known, ts)
+            # A look after the stream was opened mostly finds what is known, which is no news for the application.
+            is_same = (
+                announced and ts is None and known is not None and fetched is not None and fetched.body == known.body
+            )
+            if fetched is not None and not is_same:
+                self._publish(fetched, order, announced=announced)
         except FetchFailed as error:
-            self._settle(error.reason)
+            self._settle(error.reason, parse_retry_after(error.retry_after, time.time()))
             return False
         except Exception as error:  # a source of the application's own may raise anything
             self._settle(repr(error))
@@ -95,13 +118,39 @@ class Configuration:
         self._settle(None)
         return True
 
-    def _publish(self, fetched: Fetched, *, announced: bool) -> None:
-        self.ruleset = compile_ruleset(fetched.root, _report, self._regex_timeout_s)
-        self._known = fetched
-        self.endpoints = self.endpoints.with_data_domain(self.ruleset.data_file.settings.data_api_domain)
+    def until_next_s(self) -> float | None:
+        """
+        Seconds until the source is to be asked again: its interval, less when it could not be had, or what the service asked for.
+
+        Many workers started at the same moment do not ask at the same moment for ever (faults D3).
+        """
+        interval_s = self._source.interval_s
+        if interval_s is None and self.is_ready:
+            return None
+        if not self._failures:
+            return None if interval_s is None else interval_s * _random.uniform(0.95, 1.05)
+        ceiling_s = FETCH_AGAIN_S if interval_s is None else interval_s
+        return retry_wait(
+            self._failures,
+            first_s=min(FETCH_AGAIN_S, ceiling_s),
+            ceiling_s=ceiling_s,
+            retry_after_s=self.retry_after_s,
+            source=_random,
+        )
+
+    def _publish(self, fetched: Fetched, order: int, *, announced: bool) -> None:
+        ruleset = compile_ruleset(fetched.root, _report, self._regex_timeout_s)
+        with self._publishing:
+            if order < self._published and not _is_newer(ruleset, self.ruleset):
+                # It was asked for earlier and took longer than what is in force by now (faults B18).
+                return
+            self._published = max(order, self._published)
+            self.ruleset = ruleset
+            self._known = fetched
+            self.endpoints = self.endpoints.with_data_domain(ruleset.data_file.settings.data_api_domain)
         self._on_update(announced)
 
-    def _settle(self, failure: str | None) -> None:
+    def _settle(self, failure: str | None, retry_after_s: float | None = None) -> None:
         if failure != self.failure:
             if failure is None:
                 KameleoonLogger.info("The configuration is fetched again")
@@ -109,8 +158,14 @@ class Configuration:
                 KameleoonLogger.error("The configuration could not be fetched: %s", failure)
         with self._changed:
             self.failure = failure
+            self.retry_after_s = retry_after_s
+            self._failures = 0 if failure is None else self._failures + 1
             self._attempted = True
             self._changed.notify_all()
+
+
+def _is_newer(ruleset: Ruleset, other: Ruleset) -> bool:
+    return ruleset.data_file.date_modified > other.data_file.date_modified
 
 
 def _report(problem: Problem) -> None:

@@ -69,7 +69,7 @@ class RequestsSender:
         self._closing_event().wait(seconds)
 
     def close(self) -> None:
-        """Free all connections and end all pauses. Requests under way in other threads end by their own timeout."""
+        """Free all connections and end all pauses and requests under way in other threads; one that still connects ends by itself."""
         with self._lock:
             self._is_closed = True
             wire = self._wires.pop(os.getpid(), None)

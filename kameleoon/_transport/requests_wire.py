@@ -28,7 +28,7 @@ from kameleoon._transport.adapter import (
     failure,
     wire_headers,
 )
-from kameleoon._transport.deadline import Deadline
+from kameleoon._transport.deadline import Deadline, EndableDeadline
 from kameleoon._transport.message import Response, TransportError, TransportErrorKind
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ class Wire:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._adapter = _DeadlineAdapter(pool_maxsize=_KEPT_CONNECTIONS)
+        self._under_way: set[EndableDeadline] = set()
 
     def send(self, request: Request) -> Response:
         """
@@ -81,47 +82,65 @@ class Wire:
         Raises:
             TransportError: As `Sender.send`.
         """
-        deadline = Deadline(self._clock, request.timeout_s)
-        token = _DEADLINE.set(deadline)
+        deadline = EndableDeadline(self._clock, request.timeout_s)
+        self._under_way.add(deadline)
         try:
-            answer = self._begin(request, deadline)
+            answer = self.begin(request, deadline)
             try:
                 body = _read_body(request, answer)
             finally:
                 # Gives a connection back that was read to its end, and ends any other.
+                deadline.release()
                 answer.close()
-            return Response(answer.status_code, _lower_case(answer), body)
+            return Response(answer.status_code, lower_case(answer), body)
         except TransportError:
             raise
         except Exception as error:
-            raise failure(request, _kind_of(error), error) from error
+            if deadline.is_ended:
+                raise TransportError.of(
+                    request, TransportErrorKind.CONNECTION, "the client was closed", error
+                ) from error
+            raise failure(request, kind_of(error), error) from error
         finally:
-            _DEADLINE.reset(token)
+            self._under_way.discard(deadline)
 
     def pause(self, seconds: float) -> None:
         """Refuse: a single request holds no pause."""
         raise NotImplementedError(seconds)
 
     def close(self) -> None:
-        """Free all connections."""
+        """Free all connections, and end the requests under way."""
+        for deadline in list(self._under_way):
+            deadline.end()
         self._adapter.close()
 
-    def _begin(self, request: Request, deadline: Deadline) -> requests.Response:
+    def begin(self, request: Request, deadline: Deadline) -> requests.Response:
+        """
+        Send *request*, and hand back the answer with its body still to be read, which *deadline* goes on to bound.
+
+        Raises:
+            Exception: Whatever the HTTP library raises; see `kind_of`.
+        """
         # A `requests.Session` is left out on purpose: its requests take credentials from ~/.netrc in place of our
         # Authorization, and it reads the body of a redirect whole, of whatever size.
         prepared = requests.Request(
             request.method, request.url, headers=wire_headers(request), data=request.body
         ).prepare()
-        return self._adapter.send(
-            prepared,
-            stream=True,
-            timeout=cast("Any", urllib3.Timeout(total=deadline.remaining())),
-            verify=certificate_path() or True,
-            proxies=get_environ_proxies(request.url),
-        )
+        token = _DEADLINE.set(deadline)
+        try:
+            return self._adapter.send(
+                prepared,
+                stream=True,
+                timeout=cast("Any", urllib3.Timeout(total=deadline.remaining())),
+                verify=certificate_path() or True,
+                proxies=get_environ_proxies(request.url),
+            )
+        finally:
+            _DEADLINE.reset(token)
 
 
-def _lower_case(answer: requests.Response) -> dict[str, str]:
+def lower_case(answer: requests.Response) -> dict[str, str]:
+    """Give the header fields of *answer* by their lower-case names."""
     return {name.lower(): value for name, value in answer.headers.items()}
 
 
@@ -136,7 +155,7 @@ def _read_body(request: Request, answer: requests.Response) -> bytes:
 
 def _bounded_chunks(request: Request, answer: requests.Response) -> Iterator[bytes]:
     too_large = TransportError.of(request, TransportErrorKind.TOO_LARGE, f"body above {request.max_body_bytes} bytes")
-    if declared_too_large(request, _lower_case(answer)):
+    if declared_too_large(request, lower_case(answer)):
         raise too_large
     size_bytes = 0
     for chunk in answer.raw.stream(CHUNK_BYTES, decode_content=True):
@@ -146,7 +165,8 @@ def _bounded_chunks(request: Request, answer: requests.Response) -> Iterator[byt
         yield chunk
 
 
-def _kind_of(error: Exception) -> TransportErrorKind:
+def kind_of(error: Exception) -> TransportErrorKind:
+    """Say what went wrong, from the outermost cause of *error* to the innermost."""
     for cause in causes(error):
         for types, kind in _KINDS:
             if isinstance(cause, types):
@@ -193,7 +213,9 @@ class _DeadlineResponse(http.client.HTTPResponse):
     def __init__(
         self, sock: socket.socket, debuglevel: int = 0, method: str | None = None, url: str | None = None
     ) -> None:
-        limited = _DeadlineSocket(sock, _DEADLINE.get())
+        deadline = _DEADLINE.get()
+        deadline.watch(sock)
+        limited = _DeadlineSocket(sock, deadline)
         super().__init__(cast("socket.socket", limited), debuglevel=debuglevel, method=method, url=url)
 
 
