@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from kameleoon._version import __version__
+from kameleoon.project_sync.arguments import add_commands
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,6 +71,16 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--environment", metavar="NAME", help="environment of clients that name none (default: production)"
     )
+    serve.add_argument("--token", help="what page and API ask for; needed with a --host that other machines reach")
+    serve.add_argument("--rate-limits", action="store_true", help="keep the service's rate limits")
+    serve.add_argument(
+        "--fail",
+        metavar="WHAT:PART",
+        action="append",
+        default=[],
+        help="fail on purpose: 500:0.2, reset:0.1; may be repeated",
+    )
+    serve.add_argument("--latency", metavar="MS", type=_milliseconds, default=0.0, help="answer later on purpose")
     export = commands.add_parser(
         "export",
         help="write the project of a local server as its file",
@@ -81,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     source.add_argument("--database", metavar="FILE", help="the database of a local server, running or not")
     export.add_argument("--output", metavar="FILE", help="where to write (default: standard output)")
     export.add_argument("--token", help="the server's token, if it has one")
+    add_commands(commands)
     return parser
 
 
@@ -90,8 +102,15 @@ def _port(text: str) -> int:
     return int(text)
 
 
+def _milliseconds(text: str) -> float:
+    if not (text.isascii() and text.isdigit() and len(text) <= 6):
+        raise argparse.ArgumentTypeError(f"{text!r} is no time, expected milliseconds from 0 to 999999")
+    return float(text)
+
+
 def _serve(arguments: argparse.Namespace) -> int:
     # Only now, so that --help and mistakes in the command line need no server.
+    from kameleoon.server.faults import parse_faults  # noqa: PLC0415
     from kameleoon.server.project_file import ProjectError, read_project  # noqa: PLC0415
     from kameleoon.server.serve import ServeError, run  # noqa: PLC0415
 
@@ -102,6 +121,10 @@ def _serve(arguments: argparse.Namespace) -> int:
         print(f"kameleoon serve: {line}", file=sys.stderr, flush=True)  # noqa: T201 - a command line speaks on standard error
 
     try:
+        try:
+            faults = parse_faults(arguments.fail, arguments.latency)
+        except ValueError as error:
+            raise _UsageError(f"kameleoon serve: --fail: {error}") from error
         project = read_project(arguments.project)
         if arguments.environment is not None and arguments.environment not in project.environments:
             known = ", ".join(project.environments)
@@ -117,6 +140,9 @@ def _serve(arguments: argparse.Namespace) -> int:
             announce=announce,
             watched=Path(arguments.project),
             report=report,
+            token=arguments.token,
+            faults=faults,
+            rate_limits=arguments.rate_limits,
         )
     except (ProjectError, ServeError) as error:
         for line in str(error).splitlines():

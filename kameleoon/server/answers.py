@@ -35,11 +35,16 @@ def refusal(status: int, slug: str, message: str) -> web.HTTPException:
     return error
 
 
+def _too_large() -> web.HTTPException:
+    return web.HTTPRequestEntityTooLarge(0, 0)
+
+
 _log = logging.getLogger("kameleoon.server")
 _BY_STATUS: dict[int, Callable[[], web.HTTPException]] = {
     400: web.HTTPBadRequest,
     401: web.HTTPUnauthorized,
     403: web.HTTPForbidden,
+    413: _too_large,
     404: web.HTTPNotFound,
 }
 
@@ -85,6 +90,51 @@ def is_true(request: web.Request, name: str) -> bool:
     return any(key.lower() == name.lower() and value.lower() == "true" for key, value in request.query.items())
 
 
+async def read_text(request: web.Request, most: int) -> str:
+    """
+    The body.
+
+    Raises:
+        web.HTTPBadRequest: It is not UTF-8.
+        web.HTTPRequestEntityTooLarge: It has more than *most* bytes, after decompression.
+    """
+    try:
+        content = await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        content = b""
+        is_too_large = True
+    else:
+        is_too_large = len(content) > most
+    if is_too_large:
+        raise refusal(413, "body_too_large", f"the body is larger than {most} bytes")
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise refusal(400, "not_utf8", f"the body is not UTF-8 at byte {error.start}") from error
+
+
+def listed(request: web.Request, name: str, most: int) -> list[str]:
+    """
+    A query parameter that is a JSON array of texts.
+
+    Raises:
+        web.HTTPBadRequest: It is missing, something else, or has more than *most* members.
+    """
+    try:
+        found = json.loads(request.query.get(name, ""))
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, list) or len(found) > most or not all(isinstance(member, str) for member in found):
+        raise refusal(400, f"bad_{name}", f"the query needs {name}=[…], a JSON array of at most {most} texts")
+    return found
+
+
+def has_good_token(request: web.Request, service: Service) -> bool:
+    """Whether the request brings a token of this server that has not expired."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return scheme.lower() == "bearer" and service.tokens.is_good(token.strip(), service.now_s())
+
+
 def check_token(request: web.Request, service: Service) -> None:
     """
     A token is not needed, but a bad one is refused.
@@ -95,9 +145,5 @@ def check_token(request: web.Request, service: Service) -> None:
     Source:
         data-api.md, section 3.
     """
-    header = request.headers.get("Authorization")
-    if header is None:
-        return
-    scheme, _, token = header.partition(" ")
-    if scheme.lower() != "bearer" or not service.tokens.is_good(token.strip(), service.now_s()):
+    if "Authorization" in request.headers and not has_good_token(request, service):
         raise refusal(401, "invalid_token", "the access token is malformed, expired or of another server")

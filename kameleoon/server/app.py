@@ -7,7 +7,7 @@ from aiohttp import web
 from kameleoon.server.answers import errors_as_json
 from kameleoon.server.guard import GUARD, Guard
 from kameleoon.server.http_configuration import configuration, configuration_before_v3
-from kameleoon.server.http_data import MAX_BODY_BYTES, give_map, give_visitor, take_events
+from kameleoon.server.http_data import MAX_BODY_BYTES, forget, give_map, give_maps, give_visitor, take_events, take_maps
 from kameleoon.server.http_ofrep import evaluate_flag, evaluate_flags
 from kameleoon.server.http_page import (
     change_flag,
@@ -22,9 +22,11 @@ from kameleoon.server.http_page import (
     guarded,
     log_in,
 )
+from kameleoon.server.http_products import give_product_counters, give_product_data, take_product_events
 from kameleoon.server.http_results import give_health, give_project, give_results
 from kameleoon.server.http_stream import give_changes
-from kameleoon.server.http_tokens import give_token
+from kameleoon.server.http_tokens import authorize, give_token
+from kameleoon.server.middleware import fail_on_purpose, keep_rate_limits, open_to_other_origins
 from kameleoon.server.service import SERVICE, Service
 
 
@@ -35,7 +37,10 @@ def build_app(service: Service, guard: Guard | None = None) -> web.Application:
     All hosts of the real service are played on one port; their paths do not overlap. The configuration path of SDKs up to 3.4.0 is one
     word, so it comes last.
     """
-    app = web.Application(middlewares=[errors_as_json], client_max_size=MAX_BODY_BYTES)
+    app = web.Application(
+        middlewares=[open_to_other_origins, errors_as_json, fail_on_purpose, keep_rate_limits],
+        client_max_size=MAX_BODY_BYTES,
+    )
     app[SERVICE] = service
     app[GUARD] = guard or Guard()
     app.on_shutdown.append(_end_streams)
@@ -55,9 +60,16 @@ def build_app(service: Service, guard: Guard | None = None) -> web.Application:
             web.get("/results", guarded(give_results)),
             web.get("/project.yaml", guarded(give_project)),
             web.post("/oauth/token", give_token),
+            web.get("/oauth/authorize", guarded(authorize)),
             web.post("/visit/events", take_events),
             web.get("/visit/visitor", give_visitor),
+            web.post("/visit/forget", forget),
             web.get("/map/map", give_map),
+            web.get("/map/maps", give_maps),
+            web.post("/map/maps", take_maps),
+            web.post("/product/events", take_product_events),
+            web.get("/product/productCounters", give_product_counters),
+            web.get("/product/productData", give_product_data),
             web.get("/sse", give_changes),
             web.post("/ofrep/v1/evaluate/flags", evaluate_flags),
             web.post("/ofrep/v1/evaluate/flags/{key}", evaluate_flag),

@@ -68,7 +68,7 @@ class Guard:
         Raises:
             web.HTTPForbidden: The request was sent to another name.
         """
-        if self._is_loopback and not _is_local(request.host):
+        if self._is_loopback and not is_loopback_host(urlsplit(f"//{request.host}").hostname or ""):
             raise refusal(403, "other_host", "this server answers to localhost and 127.0.0.1 here")
 
     def may_read(self, request: web.Request) -> bool:
@@ -119,8 +119,8 @@ class Guard:
         return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
 
 
-def _is_local(host: str) -> bool:
-    name = urlsplit(f"//{host}").hostname or ""
+def is_loopback_host(name: str) -> bool:
+    """Whether a host name or address stands for this machine alone."""
     if name == "localhost" or name.endswith(".localhost"):
         return True
     try:

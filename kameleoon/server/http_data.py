@@ -7,12 +7,22 @@ Source:
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from functools import partial
 
 from aiohttp import web
 
-from kameleoon.server.answers import check_token, error_answer, is_true, json_answer, refusal, site_code_of
+from kameleoon.server.answers import (
+    check_token,
+    error_answer,
+    is_true,
+    json_answer,
+    listed,
+    read_text,
+    refusal,
+    site_code_of,
+)
 from kameleoon.server.lines import MAX_CODE_CHARACTERS, parse_json, parse_lines
 from kameleoon.server.service import SERVICE
 from kameleoon.server.visits import KINDS, Wanted, build_visits
@@ -20,6 +30,13 @@ from kameleoon.server.visits import KINDS, Wanted, build_visits
 MAX_BODY_BYTES = 3 * 1024 * 1024
 """Source: data-api.md, section 5."""
 
+MAX_SMALL_BODY_BYTES = 1024 * 1024
+"""Of forgetting and of maps. Source: data-api.md, section 5."""
+
+MAX_LISTED = 100
+"""Keys that may be asked for at once. Source: data-api.md, section 9."""
+
+_MAP_HOURS, _MAX_MAP_HOURS = 2208, 8784
 _MAX_PREVIOUS_VISITS = 25
 
 
@@ -31,14 +48,7 @@ async def take_events(request: web.Request) -> web.Response:
     service = request.app[SERVICE]
     site_code = site_code_of(request)
     check_token(request, service)
-    try:
-        content = await request.read()
-    except web.HTTPRequestEntityTooLarge:
-        return error_answer(413, "body_too_large", f"the body is larger than {MAX_BODY_BYTES} bytes")
-    try:
-        text = content.decode()
-    except UnicodeDecodeError as error:
-        raise refusal(400, "not_utf8", f"the body is not UTF-8 at byte {error.start}") from error
+    text = await read_text(request, MAX_BODY_BYTES)
     parse = parse_json if is_true(request, "json") else parse_lines
     agent = None if is_true(request, "bodyUa") else request.headers.get("User-Agent")
     body = parse(text, visitor_code=_common_visitor(request), user_agent=agent)
@@ -80,10 +90,65 @@ async def give_visitor(request: web.Request) -> web.Response:
     return json_answer(await service.with_storage(read), pretty=is_true(request, "prettyPrint"))
 
 
+async def forget(request: web.Request) -> web.Response:
+    """``POST /visit/forget``: one visitor code per line; their data is gone when this is answered, and results are without them."""
+    service = request.app[SERVICE]
+    site_code = site_code_of(request)
+    check_token(request, service)
+    text = await read_text(request, MAX_SMALL_BODY_BYTES)
+    codes = [line for line in text.splitlines() if 0 < len(line) <= MAX_CODE_CHARACTERS]
+    await service.with_storage(lambda: service.storage.forget(site_code, codes))
+    return web.Response(status=204)
+
+
 async def give_map(request: web.Request) -> web.Response:
-    """``GET /map/map``: the map of a key. None can be stored yet, so every key has the answer of an unknown one, an empty map."""
-    site_code_of(request)
-    check_token(request, request.app[SERVICE])
-    if not request.query.get("key"):
+    """``GET /map/map``: the map of a key; an unknown key has an empty one."""
+    service = request.app[SERVICE]
+    site_code = site_code_of(request)
+    check_token(request, service)
+    key = request.query.get("key")
+    if not key:
         raise refusal(400, "key_missing", "the query needs key=…")
-    return json_answer({}, pretty=is_true(request, "prettyPrint"))
+    found = await service.with_storage(lambda: service.storage.maps(site_code, [key]))
+    return json_answer(found.get(key, {}), pretty=is_true(request, "prettyPrint"))
+
+
+async def give_maps(request: web.Request) -> web.Response:
+    """``GET /map/maps``: the maps of several keys; unknown keys are left out."""
+    service = request.app[SERVICE]
+    site_code = site_code_of(request)
+    check_token(request, service)
+    keys = listed(request, "keys", MAX_LISTED)
+    found = await service.with_storage(lambda: service.storage.maps(site_code, keys))
+    return json_answer(found, pretty=is_true(request, "prettyPrint"))
+
+
+async def take_maps(request: web.Request) -> web.Response:
+    """``POST /map/maps``: each map is replaced as a whole, an empty one removed; ``ttlHours`` is 92 days unless given."""
+    service = request.app[SERVICE]
+    site_code = site_code_of(request)
+    check_token(request, service)
+    hours = request.query.get("ttlHours", str(_MAP_HOURS))
+    if not (hours.isascii() and hours.isdigit() and len(hours) < 6 and 0 < int(hours) <= _MAX_MAP_HOURS):
+        raise refusal(400, "bad_number", f"ttlHours must be 1 to {_MAX_MAP_HOURS}")
+    text = await read_text(request, MAX_SMALL_BODY_BYTES)
+    try:
+        maps = json.loads(text, parse_constant=_refuse_constant)
+        json.dumps(maps, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise refusal(400, "not_json", "the body is no JSON that can be stored") from error
+    if not isinstance(maps, dict) or not all(_is_map(key, fields) for key, fields in maps.items()):
+        raise refusal(
+            400, "bad_map", "the body must be {key: {field: value}}, keys up to 100, fields up to 1024 characters"
+        )
+    lifetime_ms = int(hours) * 3_600_000
+    await service.with_storage(lambda: service.storage.put_maps(site_code, maps, lifetime_ms=lifetime_ms))
+    return web.Response(status=204)
+
+
+def _is_map(key: str, fields: object) -> bool:
+    return 0 < len(key) <= 100 and isinstance(fields, dict) and all(len(name) <= 1024 for name in fields)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")

@@ -32,7 +32,7 @@ _TYPES = {
     )
 }
 _COMMON = {"nonce", "eventType", "visitorCode", "mappingValue", "userAgent", "time"}
-_NONCE = re.compile(r"[0-9A-Fa-f]{16}")
+NONCE = re.compile(r"[0-9A-Fa-f]{16}")
 _INTEGER = re.compile(r"-?[0-9]{1,15}")
 _DECIMAL = re.compile(r"[-+]?(?:[0-9]{1,40}(?:\.[0-9]{0,40})?|\.[0-9]{1,40})(?:[eE][-+]?[0-9]{1,3})?")
 _BROKEN_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -241,7 +241,7 @@ def _flatten(member: Any) -> dict[str, str]:
 
 def _event(line: Mapping[str, str], visitor_code: str | None) -> Event:
     nonce = line.get("nonce", "")
-    if not _NONCE.fullmatch(nonce):
+    if not NONCE.fullmatch(nonce):
         raise _Nonsense("nonce is missing" if not nonce else "nonce is not 16 hexadecimal digits")
     given_type = line.get("eventType", "")
     if not given_type or len(given_type) > MAX_CODE_CHARACTERS:

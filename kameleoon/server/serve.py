@@ -1,7 +1,7 @@
 """
 Runs the local server: `run` blocks until it is told to stop, `LocalServer` runs beside the code of a test or a demo.
 
-The server listens on the loopback interface unless told otherwise: it has no accounts, so whoever reaches it may read and write.
+The server listens on the loopback interface unless told otherwise; on others, page and API need a token.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from typing import TYPE_CHECKING, Self
 from aiohttp import web
 
 from kameleoon.server.app import build_app
+from kameleoon.server.faults import Faults
+from kameleoon.server.guard import Guard, is_loopback_host
+from kameleoon.server.limits import RateLimits
 from kameleoon.server.project_file import read_project
 from kameleoon.server.service import Service
 from kameleoon.server.storage import MEMORY, Storage, StorageError
@@ -51,6 +54,9 @@ def run(
     announce: Callable[[str], None] = lambda _url: None,
     watched: Path | None = None,
     report: Callable[[str], None] = lambda _line: None,
+    token: str | None = None,
+    faults: Faults | None = None,
+    rate_limits: bool = False,
 ) -> None:
     """
     Serve until SIGINT or SIGTERM; requests under way are finished first, for at most two seconds.
@@ -64,17 +70,24 @@ def run(
         announce: Called with the server's URL once it takes requests.
         watched: The project's file: what is saved there is served from then on.
         report: Called with a line for each change of that file, and for what is wrong with it.
+        token: Page and API ask for it. Needed unless *host* is of the loopback interface.
+        faults: What goes wrong on purpose.
+        rate_limits: Keep the service's rate limits.
 
     Raises:
         ServeError: The port is taken, the host is none of this machine's, or the database cannot be used.
         ValueError: The project has no such environment.
     """
     with _opened(project, database, environment) as service:
-        asyncio.run(_run_until_signal(service, host, port, announce, watched, report))
+        service.faults = faults or Faults()
+        service.rate_limits = RateLimits() if rate_limits else None
+        guard = make_guard(host, token)
+        asyncio.run(_run_until_signal(service, guard, host, port, announce, watched, report))
 
 
 async def _run_until_signal(
     service: Service,
+    guard: Guard,
     host: str,
     port: int,
     announce: Callable[[str], None],
@@ -85,7 +98,7 @@ async def _run_until_signal(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    runner, url = await _start(service, host, port)
+    runner, url = await _start(service, guard, host, port)
     try:
         announce(url)
         async with _watching(service, watched, report):
@@ -134,6 +147,8 @@ class LocalServer:
         project: A project, or the path of its file.
         database: A file, or `MEMORY`.
         port: 0 takes a free one.
+        token: As with `run`.
+        rate_limits: As with `run`.
         watch_file: Serve the project's file anew whenever it is saved; *project* is then its path.
 
     Attributes:
@@ -153,9 +168,13 @@ class LocalServer:
         port: int = 0,
         environment: str | None = None,
         watch_file: bool = False,
+        token: str | None = None,
+        rate_limits: bool = False,
     ) -> None:
         self._project = read_project(project) if isinstance(project, str | Path) else project
         self._watched = Path(project) if watch_file and isinstance(project, str | Path) else None
+        self._token = token
+        self._rate_limits = rate_limits
         self._database = database
         self._host = host
         self._port = port
@@ -212,6 +231,10 @@ class LocalServer:
         """Replace the project; the next request for the configuration gets it, and streaming clients are told."""
         self._running().publish(project)
 
+    def fail(self, faults: Faults) -> None:
+        """Let requests of SDKs go wrong from now on; ``Faults()`` ends it."""
+        self._running().faults = faults
+
     def results(self, site_code: str | None = None) -> Results:
         """Results so far; see `Service.results`."""
         return self._running().results(site_code)
@@ -243,13 +266,29 @@ class LocalServer:
     async def _serve_until_stopped(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         assert self._service is not None, "opened by the caller"
-        runner, self.url = await _start(self._service, self._host, self._port)
+        self._service.rate_limits = RateLimits() if self._rate_limits else None
+        runner, self.url = await _start(self._service, make_guard(self._host, self._token), self._host, self._port)
         self._started.set()
         try:
             async with _watching(self._service, self._watched, lambda _line: None):
                 await self._stop.wait()
         finally:
             await runner.cleanup()
+
+
+def make_guard(host: str, token: str | None) -> Guard:
+    """
+    Who may use page and API of a server that listens on *host*.
+
+    Raises:
+        ServeError: Others than this machine can reach it, and it has no token.
+    """
+    is_loopback = is_loopback_host(host)
+    if not is_loopback and not token:
+        raise ServeError(
+            f"{host}: can be reached by other machines, so page and API need a token; give one with --token"
+        )
+    return Guard(token or None, is_loopback=is_loopback)
 
 
 @contextmanager
@@ -269,9 +308,9 @@ def _opened(project: Project, database: str | Path, environment: str | None) -> 
         service.close()
 
 
-async def _start(service: Service, host: str, port: int) -> tuple[web.AppRunner, str]:
+async def _start(service: Service, guard: Guard, host: str, port: int) -> tuple[web.AppRunner, str]:
     """Listen; gives the runner, to be cleaned up, and the URL."""
-    runner = web.AppRunner(build_app(service), access_log=None, shutdown_timeout=_GRACE_S)
+    runner = web.AppRunner(build_app(service, guard), access_log=None, shutdown_timeout=_GRACE_S)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()

@@ -19,15 +19,17 @@ from aiohttp import web
 from kameleoon.server.broadcast import Broadcast
 from kameleoon.server.decisions import Decider
 from kameleoon.server.differences import differences
+from kameleoon.server.faults import Faults
 from kameleoon.server.project_file import ProjectError, parse_project
 from kameleoon.server.project_out import write_project
 from kameleoon.server.results import Results, build_results
-from kameleoon.server.tokens import Tokens
+from kameleoon.server.tokens import Grants, Tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kameleoon.server.differences import Said
+    from kameleoon.server.limits import RateLimits
     from kameleoon.server.lines import Body, RefusedLine
     from kameleoon.server.project import Project
     from kameleoon.server.storage import Storage
@@ -67,6 +69,8 @@ class Service:
         keep_alive_s: Time between comments on an idle stream.
 
     Attributes:
+        faults: What goes wrong on purpose; may be replaced at any time.
+        rate_limits: Kept when given.
         changed: Tells the time of each change, in ms since 1970.
         arrived: Tells what each tracking request brought.
         file_error: What is wrong with the project file as it was last saved; None when nothing is.
@@ -90,11 +94,15 @@ class Service:
             )
         self.storage = storage
         self.tokens = Tokens()
+        self.codes = Grants()
+        self.refresh_tokens = Grants()
         self.now_s = now_s
         self.refusals: deque[RefusedLine] = deque(maxlen=_KEPT_REFUSALS)
         self.keep_alive_s = keep_alive_s
         self.changed: Broadcast[int] = Broadcast()
         self.arrived: Broadcast[tuple[str, Body]] = Broadcast()
+        self.faults = Faults()
+        self.rate_limits: RateLimits | None = None
         self.file_error: ProjectError | None = None
         self._decider: Decider | None = None
         self._environment = environment

@@ -85,7 +85,17 @@ def test_export_writes_what_was_changed(tmp_path):
         (("serve", "/"), "kameleoon serve: /: cannot be read: Is a directory"),
         (("serve", DEMO, "--database", "/nowhere/x.sqlite"), "kameleoon serve: /nowhere/x.sqlite: cannot be opened"),
         (("serve", DEMO, "--database", DEMO, "--port", "0"), "cannot be used as a database: file is not a database"),
-        (("serve", DEMO, "--host", "192.0.2.1", "--port", "0"), "kameleoon serve: 192.0.2.1:0: cannot listen: "),
+        (("serve", DEMO, "--host", "192.0.2.1", "--port", "0", "--token", "t"), "serve: 192.0.2.1:0: cannot listen: "),
+        (
+            ("serve", DEMO, "--host", "0.0.0.0"),
+            "kameleoon serve: 0.0.0.0: can be reached by other machines, so page and API",
+        ),
+        (
+            ("serve", DEMO, "--fail", "200:1"),
+            "kameleoon serve: --fail: '200:1' is no fault such as 500:0.2 or reset:0.1",
+        ),
+        (("serve", DEMO, "--fail", "500:0.7", "--fail", "reset:.7"), "--fail: the faults are more than all requests"),
+        (("serve", DEMO, "--latency", "-1"), "argument --latency: "),
     ],
 )
 def test_what_cannot_be_used_is_said_in_one_line(arguments, message):

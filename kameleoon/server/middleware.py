@@ -1,0 +1,82 @@
+"""What happens to requests of SDKs and browsers before they are answered: faults on purpose, rate limits, other origins."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+import time
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from kameleoon.server.answers import error_answer, has_good_token
+from kameleoon.server.limits import AUTOMATION, DATA_GET, DATA_OTHER
+from kameleoon.server.service import SERVICE
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_DATA = ("/visit/", "/map/", "/product/")
+_OPEN = (*_DATA, "/ofrep/", "/v3/")
+_OWN = ("/page", "/health", "/project.yaml", "/results")
+_CORS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "GET, POST",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, If-None-Match, X-Kameleoon-SDK-Type, X-Kameleoon-SDK-Version",
+    "Access-Control-Expose-Headers": "ETag, Retry-After",
+    "Access-Control-Max-Age": "600",
+}
+
+
+@web.middleware
+async def open_to_other_origins(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Let pages of any site read the paths that SDKs in browsers ask; page and API stay closed to them."""
+    if not request.path.startswith(_OPEN):
+        return await handler(request)
+    if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
+        return web.Response(status=204, headers=_CORS)
+    answer = await handler(request)
+    if not answer.prepared:
+        answer.headers.update(_CORS)
+    return answer
+
+
+@web.middleware
+async def fail_on_purpose(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Delay, refuse or cut off as many requests as was asked for."""
+    faults = request.app[SERVICE].faults
+    if not faults or request.path == "/" or request.path.startswith(_OWN):
+        return await handler(request)
+    if faults.latency_ms:
+        await asyncio.sleep(faults.latency_ms / 1000)
+    outcome = faults.draw(random.random())  # noqa: S311 - which requests fail is no secret
+    if outcome is None:
+        return await handler(request)
+    if outcome == 0 and request.transport is not None:
+        request.transport.abort()
+    return error_answer(outcome or 503, "fault_on_purpose", "the server was told to fail like this")
+
+
+@web.middleware
+async def keep_rate_limits(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer 429 with ``Retry-After`` to what goes beyond the service's limits."""
+    service = request.app[SERVICE]
+    limits = service.rate_limits
+    if limits is None:
+        return await handler(request)
+    now_s = time.monotonic()
+    wait_s = 0.0
+    token = request.headers.get("Authorization", "")
+    if request.path.startswith(_DATA):
+        plain, with_token = DATA_GET if request.method == "GET" else DATA_OTHER
+        limit = with_token if has_good_token(request, service) else plain
+        wait_s = limits.wait_s(("data", request.remote or "", request.method), (limit,), now_s)
+    elif token and has_good_token(request, service) and not request.path.startswith((*_OPEN, "/oauth", "/page")):
+        wait_s = limits.wait_s(("automation", token), AUTOMATION, now_s)
+    if wait_s:
+        headers = {"Retry-After": str(math.ceil(wait_s))}
+        return error_answer(429, "too_many_requests", "the service's rate limit is exceeded", headers)
+    return await handler(request)
