@@ -3,13 +3,15 @@ Visitors in this process.
 
 Sessions end exactly after their duration without activity: a lookup later than that finds nobody, whether or not the ended
 session was handed out yet. Codes are filed in buckets by the second at which they could end first; a code that was active since is
-filed again when its bucket comes up, so that activity itself costs no bookkeeping.
+filed again when its bucket comes up, so that activity itself costs no bookkeeping. New codes wait in a queue until somebody looks at the
+buckets.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from typing import TYPE_CHECKING
 
 from kameleoon._visitor.record import Assignment, Visitor, VisitorRecord
@@ -44,6 +46,7 @@ class MemoryStore:
         self._lock = threading.Lock()
         self._visitors: dict[str, Visitor] = {}
         self._buckets: dict[int, list[str]] = {}
+        self._unfiled: deque[str] = deque()
         self._ended: list[Ended] = []
 
     def __len__(self) -> int:
@@ -86,11 +89,22 @@ class MemoryStore:
         """
         See `VisitorStore.assign`.
 
-        A known visitor's record is written without the lock: each step is one that the interpreter does not divide, and whoever
-        takes what is unsent first takes the mark off and then tells.
+        No lock is taken: each step is one that the interpreter does not divide, nobody replaces a visitor that is not over, and
+        whoever takes what is unsent first takes the mark off and then tells.
         """
         if visitor is None:
-            with self._lock:
+            fresh = Visitor(VisitorRecord(now_ms), self._clock())
+            visitor = self._visitors.setdefault(code, fresh)
+            if visitor is fresh:
+                fresh.record.assignments[experiment_id] = Assignment(
+                    experiment_id, variation_id, is_delivery, now_ms, unsent
+                )
+                self._unfiled.append(code)
+                if len(self._visitors) > self._max_visitors:
+                    with self._lock:
+                        self._make_room()
+                return fresh
+            with self._lock:  # of a session that is over, or made by another thread just now
                 visitor = self._get_or_make(code, now_ms)
         assignments = visitor.record.assignments
         known = assignments.get(experiment_id)
@@ -105,14 +119,11 @@ class MemoryStore:
         """See `VisitorStore.link`."""
         with self._lock:
             visitor = self._get_or_make(code, now_ms)
-            known = self._visitors.get(other)
-            if known is not None:
-                if known.record is visitor.record:
-                    return
+            linked = Visitor(visitor.record, self._clock(), is_unique=visitor.is_unique)
+            known = self._add(other, linked)
+            if known is not linked and known.record is not visitor.record:
                 self._ended.append(Ended(other, known))
-                known = self._visitors[other] = Visitor(visitor.record, self._clock(), is_unique=visitor.is_unique)
-            else:
-                self._add(other, Visitor(visitor.record, self._clock(), is_unique=visitor.is_unique))
+                self._visitors[other] = linked
 
     def claim(self, codes: Sequence[str], *, consent_required: bool) -> list[Claim]:
         """See `VisitorStore.claim`."""
@@ -132,6 +143,9 @@ class MemoryStore:
     def expire(self) -> list[Ended]:
         """See `VisitorStore.expire`."""
         now = self._clock()
+        while self._unfiled:
+            with self._lock:
+                self._file_new(_SWEEP)
         for second in sorted(second for second in list(self._buckets) if second <= now):
             codes = self._buckets.get(second, [])
             while codes:
@@ -156,35 +170,39 @@ class MemoryStore:
         """See `VisitorStore.close`."""
         with self._lock:
             self._visitors, self._buckets, self._ended = {}, {}, []
+            self._unfiled.clear()
 
     def _is_over(self, visitor: Visitor) -> bool:
         return self._clock() - visitor.last_s >= self._session_s
 
     def _get_or_make(self, code: str, now_ms: int) -> Visitor:
-        visitor = self._visitors.get(code)
         now = self._clock()
-        if visitor is not None:
-            if now - visitor.last_s < self._session_s:
-                visitor.last_s = now
-                return visitor
-            self._ended.append(Ended(code, visitor))
-            visitor = self._visitors[code] = Visitor(VisitorRecord(now_ms), now)
+        visitor = self._visitors.get(code)
+        if visitor is None:
+            return self._add(code, Visitor(VisitorRecord(now_ms), now))
+        if now - visitor.last_s < self._session_s:
+            visitor.last_s = now
             return visitor
-        # As `_add`, spelt out: most new visitors are made by their first evaluation.
+        self._ended.append(Ended(code, visitor))
         visitor = self._visitors[code] = Visitor(VisitorRecord(now_ms), now)
-        try:
-            self._buckets[int(now + self._session_s) + 1].append(code)
-        except KeyError:
-            self._file(code, visitor)
-        if len(self._visitors) > self._max_visitors:
-            self._make_room()
         return visitor
 
-    def _add(self, code: str, visitor: Visitor) -> None:
-        self._visitors[code] = visitor
-        self._file(code, visitor)
-        if len(self._visitors) > self._max_visitors:
-            self._make_room()
+    def _add(self, code: str, fresh: Visitor) -> Visitor:
+        """File *fresh* under *code*, and give who is there now: an evaluation may have made him just before, without the lock."""
+        visitor = self._visitors.setdefault(code, fresh)
+        if visitor is fresh:
+            self._unfiled.append(code)
+            if len(self._visitors) > self._max_visitors:
+                self._make_room()
+        return visitor
+
+    def _file_new(self, most: int) -> None:
+        """Put up to *most* of the codes made since the last time into their buckets."""
+        for _ in range(min(most, len(self._unfiled))):
+            code = self._unfiled.popleft()
+            visitor = self._visitors.get(code)
+            if visitor is not None:
+                self._file(code, visitor)
 
     def _file(self, code: str, visitor: Visitor) -> None:
         second = int(visitor.last_s + self._session_s) + 1
@@ -206,6 +224,7 @@ class MemoryStore:
 
     def _make_room(self) -> None:
         """Let the longest idle visitor go, filing those again that were active since they were filed."""
+        self._file_new(len(self._unfiled))
         while len(self._visitors) > self._max_visitors:
             second = min(self._buckets)
             codes = self._buckets[second]

@@ -7,7 +7,7 @@ import pytest
 from kameleoon._visitor.facts import Assigned, Consented, Identified, MappedFrom, Told
 from kameleoon._visitor.record import Assignment
 from kameleoon.data import Conversion, CustomData, Device, DeviceType
-from kameleoon.stores import MemoryStore, VisitorStore
+from kameleoon.stores import MemoryStore, RedisStore, VisitorStore
 
 SESSION_S = 60.0
 
@@ -28,11 +28,38 @@ def clock():
     return Clock()
 
 
-@pytest.fixture(params=["memory"])
-def make_store(request, clock):
+@pytest.fixture(params=["memory", "redis"])
+def kind(request):
+    """Which store."""
+    return request.param
+
+
+@pytest.fixture
+def make_store(kind, clock, request):
     """A function that makes a store of one kind, for any number of visitors."""
-    assert request.param == "memory"
-    return lambda max_visitors=1_000_000: MemoryStore(SESSION_S, max_visitors, clock)
+    if kind == "memory":
+        yield lambda max_visitors=1_000_000: MemoryStore(SESSION_S, max_visitors, clock)
+        return
+    server = request.getfixturevalue("redis_server")
+    server.flush()
+    made = []
+
+    def make(max_visitors=1_000_000):
+        made.append(
+            RedisStore(
+                server.url,
+                session_s=SESSION_S,
+                prefix="contract:",
+                max_visitors=max_visitors,
+                timeout_s=5.0,
+                wall_clock=clock,
+            )
+        )
+        return made[-1]
+
+    yield make
+    for store in made:
+        store.close()
 
 
 @pytest.fixture
@@ -226,27 +253,73 @@ def test_the_longest_idle_leave_first_when_there_are_too_many(make_store, clock)
     assert store.read("a") is not None
 
 
-def test_many_codes_stay_within_the_bound(make_store):
+def test_many_codes_stay_within_the_bound(make_store, kind):
     """Memory is bounded however many distinct visitors come."""
     store = make_store(max_visitors=100)
-    for number in range(20_000):
+    number_of_visitors = 20_000 if kind == "memory" else 1_000
+    for number in range(number_of_visitors):
         store.write(str(number), [], 1)
     assert len(store) == 100
-    assert len(store.expire()) == 19_900
+    assert len(store.expire()) == number_of_visitors - 100
 
 
-def test_a_forked_child_leaves_what_is_unsent_to_its_parent(store):
-    """After a fork the child knows its visitors but has nothing of theirs to send."""
+def test_a_forked_child_sends_nothing_that_its_parent_sends_too(store, kind):
+    """After a fork the child knows its visitors; what is unsent is its parent's, or, when shared, whoever's claims it first."""
     store.write("a", [told(Conversion(1)), assigned()], 1)
     store.after_fork_in_child()
     unsent = claim(store, "a")
-    assert (unsent.conversions, unsent.assignments) == ((), ())
+    expected = 0 if kind == "memory" else 1
+    assert (len(unsent.conversions), len(unsent.assignments)) == (expected, expected)
+    assert claim(store, "a").conversions == ()
     assert 1 in store.read("a").record.assignments
 
 
-def test_closing_frees_everything(store):
-    """A closed store knows nobody, and may be closed again."""
+def test_closing_frees_everything(store, kind):
+    """A closed store in memory knows nobody, and every store may be closed again."""
     store.write("a", [], 1)
     store.close()
     store.close()
+    assert store.peek("a") is None or kind == "redis"
+
+
+def test_assign_is_write_with_one_assignment(store):
+    """Whether the visitor is known or not, and whether the variation is new or the same again."""
+    visitor = store.assign("a", None, 1, 10, False, True, 5)
+    assert store.peek("a").record is visitor.record or store.peek("a").record.assignments.keys() == {1}
+    assert [item.variation_id for item in claim(store, "a").assignments] == [10]
+    assert claim(store, "a").assignments == ()
+    store.assign("a", store.read("a"), 1, 10, False, True, 6)
+    assert [(item.variation_id, item.time_ms) for item in claim(store, "a").assignments] == [(10, 6)]
+    store.assign("a", store.read("a"), 1, 11, True, True, 7)
+    store.assign("a", store.read("a"), 1, 11, True, False, 8)
+    assert claim(store, "a").assignments == ()
+    assert store.peek("a").record.assignments[1] == Assignment(1, 11, True, 8, False)
+
+
+def test_assigned_visitors_end_and_make_room_like_others(make_store, clock):
+    """Those whom an evaluation made are bounded, and handed out when their session is over."""
+    store = make_store(max_visitors=3)
+    for number in range(5):
+        store.assign(f"v{number}", None, 1, 10, False, True, 5)
+        clock.now += 2
+    assert len(store) == 3
+    assert [code for code, _ in store.expire()] == ["v0", "v1"]
+    clock.now += SESSION_S + 5
+    assert sorted(code for code, _ in store.expire()) == ["v2", "v3", "v4"]
     assert len(store) == 0
+
+
+def test_eight_threads_assign_and_no_exposure_is_lost(store):
+    """Threads that meet the same new visitors at once leave every one of their assignments behind."""
+
+    def work(experiment_id):
+        for number in range(300):
+            store.assign(f"v{number}", store.read(f"v{number}"), experiment_id, experiment_id, False, True, 5)
+
+    threads = [threading.Thread(target=work, args=(experiment_id,)) for experiment_id in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for number in range(300):
+        assert {item.experiment_id for item in claim(store, f"v{number}").assignments} == set(range(8))

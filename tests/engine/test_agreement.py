@@ -53,7 +53,9 @@ def test_both_evaluators_agree(chance):
         code, known = chance.code(), chance.known()
         record = record_of(known)
         for key in ruleset.flag_keys:
-            choice, held = ruleset.flag(key).decide(record, code, NOW)
+            flag = ruleset.flag(key)
+            choice, held = flag.decide(record, code, NOW)
+            assert flag._decide_fully(record, code, NOW)[0].variation_key == choice.variation_key, as_text(root)
             answer = reference.evaluate(known, code, key, NOW)
             assert outcome(choice, held) == expected(reference, answer, key), as_text(root, known, code, key)
         assert list(ruleset.audiences(record, code, NOW)) == reference.audiences(known, code, NOW), as_text(
