@@ -36,6 +36,7 @@ from kameleoon._visitor.facts import Consented, Identified
 from kameleoon._workers import lifetime
 from kameleoon._workers.background import Background, in_event_loop
 from kameleoon._workers.dispatcher import Dispatcher
+from kameleoon._workers.loop import run_schedule
 from kameleoon._workers.schedule import Job, Schedule
 from kameleoon.cookies import (
     SIMULATION_COOKIE,
@@ -824,6 +825,7 @@ class KameleoonClient:
                 return
             self._is_closed = True
         lifetime.unwatch(self)
+        self._schedule.wake()
         deadline_s = self._clock() + (self._settings.exit_timeout_s if timeout is None else timeout)
         self._tracker.collect_everything()
         self._background.stop(0.0)
@@ -844,8 +846,8 @@ class KameleoonClient:
 
     async def aclose(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - the twin of `close`
         """`close` without blocking the event loop."""
-        await self._async_sender.aclose()
         await asyncio.to_thread(self.close, timeout)
+        await self._async_sender.aclose()
 
     async def run_background(self) -> None:
         """
@@ -853,18 +855,8 @@ class KameleoonClient:
 
         Start it with ``asyncio.create_task(client.run_background())`` and cancel it to end.
         """
-        while not self._is_closed:
-            job = self._schedule.begin()
-            if job is None:
-                idle_s = self._schedule.idle_s()
-                await asyncio.sleep(0.05 if idle_s is None else min(idle_s, 0.05))
-                continue
-            try:
-                await arun(job.make(), self._async_sender)
-            except Exception as error:  # a broken job must not end the others
-                KameleoonLogger.error("The job %s failed and will be tried again: %s", job.name, repr(error))
-            finally:
-                self._schedule.end(job)
+        self._revive_after_fork()
+        await run_schedule(self._schedule, self._async_sender, lambda: self._is_closed)
 
     def at_exit(self) -> None:
         """Called by the process when it ends."""

@@ -7,11 +7,12 @@ A job is a flow with an interval, so that a worker thread, an event loop or a ca
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterator
 
     JobFlow = Generator[Any, Any, object]
 
@@ -51,6 +52,7 @@ class Schedule:
         self._jobs = jobs
         self._clock = clock
         self.changed = threading.Condition()
+        self._watchers: list[Callable[[], None]] = []
 
     def hasten(self, name: str) -> int:
         """
@@ -62,8 +64,26 @@ class Schedule:
         with self.changed:
             job = self._job(name)
             job.due_s = self._clock()
-            self.changed.notify_all()
+            self.wake()
             return job.started + 1
+
+    def wake(self) -> None:
+        """Have everybody who waits look again."""
+        with self.changed:
+            self.changed.notify_all()
+            for watcher in self._watchers:
+                watcher()
+
+    @contextmanager
+    def watched_by(self, watcher: Callable[[], None]) -> Iterator[None]:
+        """Have *watcher* called, by any thread, whenever a job became due early. It must neither wait nor raise."""
+        with self.changed:
+            self._watchers.append(watcher)
+        try:
+            yield
+        finally:
+            with self.changed:
+                self._watchers.remove(watcher)
 
     def wait_for(self, name: str, runs: int, timeout_s: float) -> bool:
         """Wait until *runs* runs of a job are finished. ``False`` when *timeout_s* passes first."""
@@ -89,7 +109,7 @@ class Schedule:
             job.runs += 1
             if job.due_s is None and wait_s is not None:
                 job.due_s = self._clock() + wait_s
-            self.changed.notify_all()
+            self.wake()
 
     def idle_s(self) -> float | None:
         """Seconds until a job is due, 0 when one is, ``None`` when none ever is."""
