@@ -56,7 +56,7 @@ from kameleoon.exceptions import (
 )
 from kameleoon.logging.kameleoon_logger import KameleoonLogger
 from kameleoon.logging.logger import DefaultLogger
-from kameleoon.stores import MemoryStore, VisitorStore
+from kameleoon.stores import MemoryStore, RedisStore, VisitorStore
 from kameleoon.types.flush_result import FlushResult
 from kameleoon.types.stats import Stats
 
@@ -125,7 +125,7 @@ class KameleoonClient:
             settings.source, service=ServiceSource(endpoints, settings.refresh_interval_s, settings.timeout_s)
         )
         self._configuration = Configuration(self._source, endpoints, self._on_configuration, settings.regex_timeout_s)
-        self._store = _make_store(settings.visitor_store, settings.session_duration_s, settings.max_visitors)
+        self._store = _make_store(settings.visitor_store, site_code, settings.session_duration_s, settings.max_visitors)
         self._evaluation = Evaluation(self._configuration, self._store, settings.environment)
         self._remote = RemoteData(
             self._configuration,
@@ -1021,11 +1021,13 @@ def _tell_request(handler: Any, request: Request, outcome: Response | TransportE
         handler.on_request_failed(request.kind, HttpRequestFailure(reasons.HTTP_STATUS, outcome.status), millis)
 
 
-def _make_store(given: object | None, session_s: float, max_visitors: int) -> VisitorStore:
+def _make_store(given: object | None, site_code: str, session_s: float, max_visitors: int) -> VisitorStore:
     if given is None:
         return MemoryStore(session_s, max_visitors)
     if not isinstance(given, VisitorStore):
         raise KameleoonError(f"visitor_store: {type(given).__name__} does not have the methods of a VisitorStore")
+    if isinstance(given, RedisStore):
+        given.bind(site_code, session_s)
     return given
 
 
