@@ -1,4 +1,4 @@
-"""What a forked child must not inherit: a lock that some thread of the parent held at that moment."""
+"""What a forked child must not inherit: a lock that some thread of the parent held at that moment, one of Python's imports too."""
 
 from __future__ import annotations
 
@@ -35,3 +35,13 @@ class ForkSafeLock:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._own().release()
+
+
+importing = threading.RLock()
+"""
+Held around an import that may happen in a thread of ours. Forks wait for it: a child that is forked while another thread is in the
+middle of an import finds that module locked for ever. Reentrant, because a module that is imported might fork itself.
+"""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=importing.acquire, after_in_parent=importing.release, after_in_child=importing.release)

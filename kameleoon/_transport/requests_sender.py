@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from kameleoon._transport.adapter import tell
 from kameleoon._transport.flow import run
-from kameleoon._transport.fork import ForkSafeLock
+from kameleoon._transport.fork import ForkSafeLock, importing
 from kameleoon._transport.message import TransportError, TransportErrorKind
 from kameleoon._transport.redirect import following_redirects
 
@@ -85,7 +85,8 @@ class RequestsSender:
         return event
 
     def _wire(self, request: Request) -> Wire:
-        from kameleoon._transport.requests_wire import Wire  # noqa: PLC0415 - `requests` costs time and memory
+        with importing:
+            from kameleoon._transport.requests_wire import Wire  # noqa: PLC0415 - `requests` costs time and memory
 
         with self._lock:
             if self._is_closed:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from kameleoon._transport.adapter import failure
 from kameleoon._transport.deadline import EndableDeadline
 from kameleoon._transport.flow import run
+from kameleoon._transport.fork import importing
 from kameleoon._transport.message import Request, Response, TransportError, TransportErrorKind
 from kameleoon._transport.redirect import following_redirects
 from kameleoon._transport.server_events import EventParser, ServerEvent
@@ -70,7 +71,8 @@ class EventConnection:
         Raises:
             TransportError: It could not be opened, broke, stood still, or is no stream of events.
         """
-        from kameleoon._transport.requests_wire import Wire, kind_of  # noqa: PLC0415 - `requests` costs time and memory
+        with importing:
+            from kameleoon._transport.requests_wire import Wire, kind_of  # noqa: PLC0415 - `requests` costs time and memory
 
         self._wire = Wire(self._clock)
         try:
