@@ -21,6 +21,7 @@ from kameleoon._runtime.intake import MAX_CODE_LENGTH, check_code, take_in
 from kameleoon._runtime.remote import RemoteData
 from kameleoon._runtime.streaming import Streaming
 from kameleoon._runtime.tracker import Tracker
+from kameleoon._sources.kept import KeptSource
 from kameleoon._sources.make import make_source
 from kameleoon._sources.service import ServiceSource
 from kameleoon._tracking.delivery import Body, Counters, Delivery
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from kameleoon._engine.choice import Choice
+    from kameleoon._sources.protocol import Source
     from kameleoon._tracking.outbox import Outbox
     from kameleoon._transport.flow import Flow
     from kameleoon._transport.message import Request, Response
@@ -121,10 +123,8 @@ class KameleoonClient:
         self._dispatcher = Dispatcher(f"kameleoon-events-{site_code}", threaded=threaded)
         endpoints = Endpoints(site_code, settings.environment, settings.network_domain, settings.base_url)
         self._tokens = TokenSource(endpoints.token(), settings.client_id, settings.client_secret)
-        self._source = make_source(
-            settings.source, service=ServiceSource(endpoints, settings.refresh_interval_s, settings.timeout_s)
-        )
-        self._configuration = Configuration(self._source, endpoints, self._on_configuration, settings.regex_timeout_s)
+        source = make_source(settings.source, service=_service(endpoints, settings))
+        self._configuration = Configuration(source, endpoints, self._on_configuration, settings.regex_timeout_s)
         self._store = _make_store(settings.visitor_store, site_code, settings.session_duration_s, settings.max_visitors)
         self._evaluation = Evaluation(self._configuration, self._store, settings.environment)
         self._remote = RemoteData(
@@ -1019,6 +1019,13 @@ def _tell_request(handler: Any, request: Request, outcome: Response | TransportE
         handler.on_request_succeeded(request.kind, outcome.status, millis)
     else:
         handler.on_request_failed(request.kind, HttpRequestFailure(reasons.HTTP_STATUS, outcome.status), millis)
+
+
+def _service(endpoints: Endpoints, settings: Settings) -> Source:
+    service = ServiceSource(endpoints, settings.refresh_interval_s, settings.timeout_s)
+    if settings.data_dir is None:
+        return service
+    return KeptSource(service, settings.data_dir, endpoints.configuration(), settings.timeout_s)
 
 
 def _make_store(given: object | None, site_code: str, session_s: float, max_visitors: int) -> VisitorStore:

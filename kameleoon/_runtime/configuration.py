@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from kameleoon._engine.ruleset import REGEX_TIMEOUT_S, Ruleset, compile_ruleset
+from kameleoon._sources.kept import KeptSource
 from kameleoon._transport.message import FetchFailed
 from kameleoon._transport.retry import parse_retry_after, retry_wait
 from kameleoon.logging.kameleoon_logger import KameleoonLogger
@@ -80,6 +81,8 @@ class Configuration:
         """Wait until the first fetch is over, and say whether a configuration is in force."""
         with self._changed:
             self._changed.wait_for(lambda: self._attempted, timeout_s)
+        if not self.is_ready and timeout_s > 0:
+            self._start_from_last_good()
         return self.is_ready
 
     def after_fork_in_child(self) -> None:
@@ -102,7 +105,10 @@ class Configuration:
             self._asked += 1
             order, known = self._asked, self._known
         try:
-            fetched = yield from self._source.fetch(known, ts)
+            if isinstance(self._source, KeptSource):
+                fetched = yield from self._source.fetch(known, ts, is_urgent=announced)
+            else:
+                fetched = yield from self._source.fetch(known, ts)
             # A look after the stream was opened mostly finds what is known, which is no news for the application.
             is_same = (
                 announced and ts is None and known is not None and fetched is not None and fetched.body == known.body
@@ -110,6 +116,8 @@ class Configuration:
             if fetched is not None and not is_same:
                 self._publish(fetched, order, announced=announced)
         except FetchFailed as error:
+            if known is None:
+                self._start_from_last_good()
             self._settle(error.reason, parse_retry_after(error.retry_after, time.time()))
             return False
         except Exception as error:  # a source of the application's own may raise anything
@@ -141,6 +149,8 @@ class Configuration:
     def _publish(self, fetched: Fetched, order: int, *, announced: bool) -> None:
         ruleset = compile_ruleset(fetched.root, _report, self._regex_timeout_s)
         with self._publishing:
+            if order == 0 and self._known is not None:
+                return
             if order < self._published and not _is_newer(ruleset, self.ruleset):
                 # It was asked for earlier and took longer than what is in force by now (faults B18).
                 return
@@ -149,6 +159,17 @@ class Configuration:
             self._known = fetched
             self.endpoints = self.endpoints.with_data_domain(ruleset.data_file.settings.data_api_domain)
         self._on_update(announced)
+
+    def _start_from_last_good(self) -> None:
+        """Put in force what an earlier process left, for want of anything newer. It counts as old: see `failure`."""
+        last_good = self._source.last_good() if isinstance(self._source, KeptSource) else None
+        if last_good is None:
+            return
+        if self.failure is None:
+            self.failure = "the service has not answered yet"
+        # Order 0: whatever arrives from the service is put in force instead.
+        self._publish(last_good, 0, announced=False)
+        KameleoonLogger.warning("The service cannot be reached: the last good configuration is in force")
 
     def _settle(self, failure: str | None, retry_after_s: float | None = None) -> None:
         if failure != self.failure:

@@ -1,0 +1,261 @@
+"""
+The service's configuration, kept on disk: a process starts from it when the service is down, and one asks for all that share it.
+
+Two files in the data directory for each site and environment: the last good configuration, replaced as a whole, and a lock that is there
+while a process asks the service. The lock is a lease: one left behind by a process that died counts for nothing when it is over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import secrets
+import tempfile
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kameleoon._transport.configuration import SERVICE, Fetched
+from kameleoon._transport.message import MAX_BODY_BYTES, Pause
+from kameleoon.logging.kameleoon_logger import KameleoonLogger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kameleoon._sources.protocol import Source
+    from kameleoon._transport.flow import Flow
+
+STARTING_TOGETHER_S = 10.0
+"""A process that starts takes what another one asked for so lately; processes of one server start together."""
+
+_LEASE_MARGIN_S = 5.0
+_LOOK_AGAIN_S = (0.02, 0.25)
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """
+    What is in the file.
+
+    Attributes:
+        fetched: The configuration.
+        asked_s: When the service was asked whether it is the newest, in seconds since 1970.
+        ts: The newest version that a stream announced and that was asked for, in milliseconds, 0 for none.
+    """
+
+    fetched: Fetched
+    asked_s: float
+    ts: int
+
+
+class KeptSource:
+    """
+    `Source` that asks another one and keeps its answers in a directory.
+
+    Args:
+        inner: The service.
+        directory: Where files are kept; made when it is missing. It may be shared by processes.
+        identity: What tells this configuration from others in the directory, such as its address.
+        timeout_s: Seconds for one question to *inner*; others wait so long for its answer.
+        wall_clock: Seconds since 1970.
+    """
+
+    name = SERVICE
+
+    def __init__(
+        self,
+        inner: Source,
+        directory: Path,
+        identity: str,
+        timeout_s: float,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._inner = inner
+        self._identity = identity
+        self._timeout_s = timeout_s
+        self._clock = wall_clock
+        readable = re.sub(r"[^A-Za-z0-9-]+", "-", identity.partition("?")[0].rpartition("/")[2])[:40]
+        name = f"configuration-{readable}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
+        self._path = directory / f"{name}.json"
+        self._lease = _Lease(directory / f"{name}.lock", timeout_s + _LEASE_MARGIN_S, wall_clock)
+        self._complaints: set[str] = set()
+
+    @property
+    def interval_s(self) -> float | None:
+        """As the source that is asked."""
+        return self._inner.interval_s
+
+    def last_good(self) -> Fetched | None:
+        """What was kept, however old; ``None`` when there is nothing that can be read."""
+        kept = self._read()
+        return None if kept is None else kept.fetched
+
+    def fetch(self, known: Fetched | None, ts: int | None, *, is_urgent: bool = False) -> Flow[Fetched | None]:
+        """
+        Look for a configuration newer than *known*, in the file if another process asked lately, else at the service.
+
+        Args:
+            known: What the client works with, or ``None``.
+            ts: The version that a stream announced, in milliseconds, or ``None``.
+            is_urgent: Whether something may have changed just now: only the service, or that very version, will do.
+
+        Raises:
+            FetchFailed: As the source that is asked.
+        """
+        look_again_s, ceiling_s = _LOOK_AGAIN_S
+        waited_s = 0.0
+        while True:
+            kept = self._read()
+            if kept is not None and self._is_fresh(kept, known, ts, is_urgent=is_urgent):
+                return _unless_known(kept.fetched, known)
+            if self._lease.take() or waited_s >= self._timeout_s:
+                break
+            yield Pause(look_again_s)
+            waited_s += look_again_s
+            look_again_s = min(2 * look_again_s, ceiling_s)
+        try:
+            return (yield from self._ask(known, kept, ts))
+        finally:
+            self._lease.give_back()
+
+    def _ask(self, known: Fetched | None, kept: _Kept | None, ts: int | None) -> Flow[Fetched | None]:
+        base = kept.fetched if kept is not None else known
+        asked_s = self._clock()
+        newer = yield from self._inner.fetch(base, ts)
+        newest = base if newer is None else newer
+        if newest is None:
+            return None
+        if newest.root:
+            self._write(_Kept(newest, asked_s, max(ts or 0, kept.ts if kept is not None else 0)))
+        return _unless_known(newest, known)
+
+    def _is_fresh(self, kept: _Kept, known: Fetched | None, ts: int | None, *, is_urgent: bool) -> bool:
+        if is_urgent or ts is not None:
+            return ts is not None and kept.ts >= ts
+        age_s = self._clock() - kept.asked_s
+        window_s = STARTING_TOGETHER_S if known is None else 0.9 * (self._inner.interval_s or 0.0)
+        return 0 <= age_s < min(window_s, 0.9 * (self._inner.interval_s or window_s))
+
+    def _read(self) -> _Kept | None:
+        try:
+            with self._path.open("rb") as file:
+                # The text is escaped once more in the file, which at worst doubles it.
+                size_bytes = os.fstat(file.fileno()).st_size
+                content = json.load(file) if size_bytes <= 2 * MAX_BODY_BYTES else None
+            return _kept(content, self._identity)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            self._complain(f"The kept configuration {self._path} cannot be read: {error!r}")
+            return None
+
+    def _write(self, kept: _Kept) -> None:
+        content = {
+            "format": _FORMAT,
+            "identity": self._identity,
+            "asked_s": kept.asked_s,
+            "ts": kept.ts,
+            "last_modified": kept.fetched.last_modified,
+        }
+        try:
+            content["body"] = kept.fetched.body.decode()
+            _replace(self._path, json.dumps(content).encode())
+            self._complaints.clear()
+        except (OSError, ValueError) as error:
+            # The error's own text would name a temporary file, another one each time.
+            reason = getattr(error, "strerror", None) or type(error).__name__
+            self._complain(f"The configuration cannot be kept in {self._path}: {reason}")
+
+    def _complain(self, text: str) -> None:
+        if text not in self._complaints:
+            self._complaints.add(text)
+            KameleoonLogger.warning(text)
+
+
+class _Lease:
+    """
+    The right to ask, held by one process at a time as far as files can tell; two at once ask twice and do no harm.
+
+    Args:
+        path: The lock file.
+        lease_s: Seconds after which a lock counts for nothing.
+        clock: Seconds since 1970.
+    """
+
+    def __init__(self, path: Path, lease_s: float, clock: Callable[[], float]) -> None:
+        self._path = path
+        self._lease_s = lease_s
+        self._clock = clock
+        self._token = ""
+
+    def take(self) -> bool:
+        """Take the right if nobody has it. Where no file can be written everybody has it."""
+        token = secrets.token_hex(8)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                descriptor = os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+            except FileExistsError:
+                if self._is_held():
+                    return False
+                _replace(self._path, token.encode())
+                # Another process may have replaced it at the same moment: the last one has it.
+                if self._path.read_text() != token:
+                    return False
+            else:
+                with os.fdopen(descriptor, "w") as file:
+                    file.write(token)
+        except OSError:
+            return True
+        self._token = token
+        return True
+
+    def give_back(self) -> None:
+        """Let another process ask; without effect on a lock that somebody else took over."""
+        token, self._token = self._token, ""
+        with suppress(OSError):
+            if token and self._path.read_text() == token:
+                self._path.unlink()
+
+    def _is_held(self) -> bool:
+        try:
+            age_s = self._clock() - self._path.stat().st_mtime
+        except FileNotFoundError:
+            return False
+        # A lock of the future was made before the clock was set back.
+        return -self._lease_s < age_s < self._lease_s
+
+
+def _kept(content: Any, identity: str) -> _Kept:
+    """Read the file's content; whatever it lacks raises."""
+    if content["format"] != _FORMAT or content["identity"] != identity:
+        raise ValueError("it is of another version or site")
+    root = json.loads(content["body"])
+    if not isinstance(root, dict):
+        raise TypeError("it holds no object")
+    fetched = Fetched(content["body"].encode(), root, SERVICE, last_modified=content["last_modified"])
+    return _Kept(fetched, float(content["asked_s"]), int(content["ts"]))
+
+
+def _unless_known(fetched: Fetched, known: Fetched | None) -> Fetched | None:
+    return None if known is not None and known.body == fetched.body else fetched
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file so that whoever reads it sees the old content or the new one, whatever happens meanwhile."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
