@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from kameleoon._datafile.model import RuleType
 from kameleoon._engine.choice import HELD_OUT_KEY, Choice, Refusal, make_choice
 from kameleoon._engine.hashing import ALWAYS, NEVER, SHORT, digest, fraction, limit, short_sha256
+from kameleoon.types._read_only import read_only
 from kameleoon.types.reason import Reason
 from kameleoon.types.variable import Variable
 from kameleoon.types.variation import Variation
@@ -189,11 +190,14 @@ class CompiledFlag:
                     public = Variable(variable.key, variable.type, variable.value)
                     first.setdefault(variable.key, public)
                     last[variable.key] = public
-                self._variations[variation.key] = (variation.key, variation.name, first, last)
+                shared = read_only(last)  # one for all choices that give the variation
+                has_duplicates = len(last) < len(variation.variables)
+                values = first if has_duplicates else shared
+                self._variations[variation.key] = (variation.key, variation.name, values, shared)
         default_key = flag.default_variation_key
         self.default = self._choice(default_key, None, None, Reason.DEFAULT)
-        self._disabled = self._choice(default_key, None, None, Reason.DISABLED, refusal=Refusal.ENVIRONMENT)
-        self._blocked = self._choice(default_key, None, None, Reason.DISABLED, refusal=Refusal.CONSENT)
+        self._disabled = replace(self.default, reason=Reason.DISABLED, refusal=Refusal.ENVIRONMENT)
+        self._blocked = replace(self.default, reason=Reason.DISABLED, refusal=Refusal.CONSENT)
         self._consent_required = around.consent_required
         self._consent_full_block = around.consent_full_block
         self._holdout = around.holdout

@@ -1,0 +1,63 @@
+"""The record: what is not known takes no room, and belongs to nobody."""
+
+from __future__ import annotations
+
+import pytest
+
+from kameleoon._visitor.facts import Assigned, Consented, Forced, MappedFrom, Remote, Simulated, Told
+from kameleoon._visitor.record import Assignment, Forcing, Simulation, Visitor, VisitorRecord
+from kameleoon._visitor.unsent import take_unsent
+from kameleoon.data import Conversion, CustomData, PageView
+
+
+def visitor_with(*facts):
+    """A visitor of whom *facts* are known."""
+    visitor = Visitor(VisitorRecord(5), 0.0)
+    for fact in facts:
+        fact.apply(visitor)
+    return visitor
+
+
+def test_what_one_visitor_has_no_other_sees():
+    """Collections that a record starts with are empty for each, however full another's are."""
+    told = [CustomData(1, "x"), PageView("https://a", None), Conversion(3)]
+    full = visitor_with(*(Told(value, 1) for value in told)).record
+    fresh = visitor_with().record
+    assert (len(full.custom_data), len(full.page_views), len(full.conversions), len(full.unsent)) == (1, 1, 1, 3)
+    assert not (fresh.custom_data)
+    assert not (fresh.page_views)
+    assert not (fresh.conversions)
+    assert not (fresh.unsent)
+    assert not (fresh.assignments)
+
+
+def test_what_is_shared_cannot_be_written():
+    """Writing past the facts fails at once rather than reach every visitor."""
+    with pytest.raises(TypeError):
+        visitor_with().record.custom_data[1] = CustomData(1, "x")
+
+
+@pytest.mark.parametrize(
+    "fact",
+    [
+        Consented(consent=False),
+        MappedFrom("a"),
+        Forced(1, Forcing("on", 1, True)),
+        Simulated({"f": Simulation(None, None, None, None)}),
+        Remote(scores={1: (frozenset({1}),)}),
+    ],
+    ids=lambda fact: type(fact).__name__,
+)
+def test_what_bends_evaluations_is_marked(fact):
+    """The engine's short way is for visitors of whom nothing of this is known."""
+    assert visitor_with(Told(CustomData(1, "x"), 1)).record.is_plain
+    assert not visitor_with(fact).record.is_plain
+
+
+def test_one_fact_may_be_told_of_two_visitors():
+    """What becomes of an assignment in one record does not show in the other."""
+    fact = Assigned(Assignment(1, 2, False, 5, True))
+    first, second = visitor_with(fact), visitor_with(fact)
+    assert [item.variation_id for item in take_unsent(first, consent_required=False).assignments] == [2]
+    assert second.record.assignments[1].unsent
+    assert not first.record.assignments[1].unsent
