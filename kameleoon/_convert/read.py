@@ -26,12 +26,12 @@ class ProjectRefused(ValueError):
     """What was given is no Convert project; the text says why."""
 
 
-def read_project(root: Any) -> Project:
+def identify(root: Any) -> tuple[str, str]:
     """
-    Read a configuration.
+    Give the ids of the account and the project of a configuration.
 
     Raises:
-        ProjectRefused: *root* is no object, reports an error, or names no account or project.
+        ProjectRefused: As `read_project`.
     """
     if not isinstance(root, dict):
         raise ProjectRefused("the configuration is not an object")
@@ -41,7 +41,18 @@ def read_project(root: Any) -> Project:
     account_id, project_id = _id(root.get("account_id")), _id(project.get("id")) if isinstance(project, dict) else ""
     if not account_id or not project_id:
         raise ProjectRefused(f"the configuration has no {'project.id' if account_id else 'account_id'}")
-    assert isinstance(project, dict)
+    return account_id, project_id
+
+
+def read_project(root: Any) -> Project:
+    """
+    Read a configuration.
+
+    Raises:
+        ProjectRefused: *root* is no object, reports an error, or names no account or project.
+    """
+    account_id, project_id = identify(root)
+    project = root["project"]
     reader = _Reader(root)
     settings, environments = project.get("settings"), project.get("environments")
     version = settings.get("version") if isinstance(settings, dict) else None

@@ -35,6 +35,7 @@ class Request:
         max_body_bytes: Largest response body, decoded, that is accepted.
         needs_body: ``False`` when the status alone counts: a body that is late, broken or too large is then left out
             instead of failing a request that the service has already answered.
+        follows_redirects: ``False`` when nothing of the request may go elsewhere; a redirect is then the answer.
 
     Raises:
         ValueError: *timeout_s* is not above 0.
@@ -48,6 +49,7 @@ class Request:
     timeout_s: float = 10.0
     max_body_bytes: int = MAX_BODY_BYTES
     needs_body: bool = True
+    follows_redirects: bool = True
 
     def __post_init__(self) -> None:
         if not self.timeout_s > 0:

@@ -47,7 +47,7 @@ def following_redirects(request: Request, clock: Callable[[], float]) -> Flow[Re
     for _ in range(MAX_REDIRECTS + 1):
         response = yield from exchange(hop)
         location = response.headers.get("location") if response.status in _STATUSES else None
-        if not location:
+        if not location or not request.follows_redirects:
             return response
         hop = deadline.limit(_redirected(hop, response.status, location))
     raise TransportError.of(request, TransportErrorKind.PROTOCOL, f"more than {MAX_REDIRECTS} redirects")

@@ -1,0 +1,163 @@
+"""A Convert project's configuration, fetched over HTTP."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from kameleoon._convert.access import headers, key_path
+from kameleoon._convert.read import ProjectRefused, identify
+from kameleoon._transport.configuration import Fetched
+from kameleoon._transport.deadline import Deadline
+from kameleoon._transport.encoding import query
+from kameleoon._transport.flow import exchange
+from kameleoon._transport.message import FetchFailed, Request, TransportError
+from kameleoon._transport.retry import parse_retry_after
+from kameleoon.events import RequestType
+from kameleoon.exceptions import ConfigException
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kameleoon._transport.flow import Flow
+    from kameleoon._transport.message import Response
+
+CONFIG_BASE = "https://cdn-4.convertexperiments.com/api/v1"
+
+_ATTEMPTS = 2
+_NO_ACCESS = frozenset({401, 403, 404})
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertSource:
+    """
+    `Source` that asks Convert for a project's configuration.
+
+    Neither key, secret nor token gets into a message.
+
+    Attributes:
+        sdk_key: The project's key; without one give *account_id* and *project_id*.
+        secret: The key's secret, if it has one.
+        environment: Asks for the experiences of that environment only.
+        account_id: In place of a key.
+        project_id: In place of a key.
+        debug_token: Brings drafts and paused experiences too.
+        base_url: Of the configuration service.
+        interval_s: Seconds between two questions.
+        timeout_s: Seconds for one question, its second attempt included.
+        clock: Monotonic seconds.
+
+    Raises:
+        ConfigException: Neither a key nor both ids are given, or a value cannot stand in a header.
+    """
+
+    name: ClassVar[str] = "convert"
+
+    sdk_key: str | None = field(default=None, repr=False)
+    secret: str | None = field(default=None, repr=False)
+    environment: str | None = None
+    account_id: str | None = None
+    project_id: str | None = None
+    debug_token: str | None = field(default=None, repr=False)
+    base_url: str = CONFIG_BASE
+    interval_s: float = 300.0
+    timeout_s: float = 10.0
+    clock: Callable[[], float] = field(default=time.monotonic, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.sdk_key and not (self.account_id and self.project_id):
+            raise ConfigException("ConvertSource needs sdk_key, or account_id and project_id")
+        for name in ("secret", "debug_token"):
+            value = getattr(self, name)
+            if value is not None and not (value.isascii() and value.isprintable()):
+                raise ConfigException(f"ConvertSource: {name} holds characters that no header can have")
+        try:
+            self._request(None)
+        except ValueError:
+            raise ConfigException("ConvertSource: no request can be made of key, environment and timeout_s") from None
+
+    @property
+    def key(self) -> str:
+        """The key, or what stands for it: ``account/project``."""
+        return self.sdk_key or f"{self.account_id}/{self.project_id}"
+
+    def fetch(self, known: Fetched | None, ts: int | None) -> Flow[Fetched | None]:
+        """
+        Ask once, and a second time at once when nothing came back or the service failed.
+
+        Raises:
+            FetchFailed: There is no answer, or one that is no project: another status than 200, no JSON, an error, no ids.
+        """
+        del ts  # Convert announces nothing.
+        own = known if known is not None and known.source_name == self.name else None
+        request = self._request(own)
+        deadline = Deadline(self.clock, self.timeout_s)
+        for attempts_left in reversed(range(_ATTEMPTS)):
+            try:
+                response = yield from exchange(deadline.limit(request))
+            except TransportError as error:
+                if attempts_left and deadline.remaining() > 0:
+                    continue
+                # The error's own text has the path, and so the key.
+                raise FetchFailed(f"Convert's configuration: {error.kind.value}") from None
+            asked_to_wait = parse_retry_after(response.headers.get("retry-after"), 0.0) is not None
+            if response.status < 500 or asked_to_wait or not (attempts_left and deadline.remaining() > 0):
+                return self._read(response, own)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _request(self, own: Fetched | None) -> Request:
+        fields = headers(self.secret)
+        if self.debug_token:
+            fields["convert-debug-token"] = self.debug_token
+        if own is not None and own.revision:
+            fields["If-None-Match"] = own.revision
+        if own is not None and own.last_modified:
+            fields["If-Modified-Since"] = own.last_modified
+        # A cached answer would be one without drafts.
+        asked = query([("environment", self.environment), ("_conv_low_cache", "1" if self.debug_token else None)])
+        url = f"{self.base_url.rstrip('/')}/config/{key_path(self.key)}{f'?{asked}' if asked else ''}"
+        return Request(
+            RequestType.DATAFILE,
+            "GET",
+            url,
+            headers=fields,
+            timeout_s=self.timeout_s,
+            # A token for drafts goes to nobody else; `Authorization` never does.
+            follows_redirects=not self.debug_token,
+        )
+
+    def _read(self, response: Response, own: Fetched | None) -> Fetched | None:
+        if response.status == 304 and own is not None:
+            return None
+        root, fault = _project(response)
+        if fault:
+            for confidential in filter(None, (self.sdk_key, self.secret, self.debug_token)):
+                fault = fault.replace(confidential, "***")  # the service may repeat what it was given
+            retry_after = response.headers.get("retry-after")
+            raise FetchFailed(f"Convert's configuration: {fault}", status=response.status, retry_after=retry_after)
+        if own is not None and own.body == response.body:
+            return None
+        return Fetched(
+            response.body,
+            root,
+            self.name,
+            last_modified=response.headers.get("last-modified"),
+            revision=response.headers.get("etag"),
+        )
+
+
+def _project(response: Response) -> tuple[dict[str, Any], str]:
+    """Give the decoded project, or what is wrong with the response."""
+    if response.status in _NO_ACCESS:
+        return {}, f"status {response.status}: the key is unknown, or its secret wrong or missing"
+    if response.status != 200:
+        return {}, f"status {response.status}"
+    try:
+        root = response.json()
+        identify(root)
+    except ProjectRefused as error:
+        return {}, str(error)
+    except ValueError as error:
+        return {}, f"invalid JSON ({error})"
+    return root, ""

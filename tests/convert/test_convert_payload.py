@@ -1,0 +1,161 @@
+"""What Convert is told, down to the byte."""
+
+import json
+
+import pytest
+from strict_convert import StrictConvert
+
+from kameleoon._convert.access import USER_AGENT, headers, key_path
+from kameleoon._convert.payload import (
+    TRACKING_BASE,
+    Converted,
+    Exposed,
+    check_goal_data,
+    conversions,
+    exposures,
+    report_segments,
+    tracking_body,
+    tracking_url,
+)
+from kameleoon._convert.ruleset import VisitorState, compile_project
+
+EXAMPLE = (
+    '{"accountId":"1001","projectId":"2002","enrichData":true,"source":"js5.0.1","visitors":[{"visitorId":"visitor-1",'
+    '"segments":{"country":"FR","browser":"CH","source":"search","customSegments":["8001"]},"events":['
+    '{"eventType":"bucketing","data":{"experienceId":"5001","variationId":"6001"}},'
+    '{"eventType":"conversion","data":{"goalId":"7001","bucketingData":{"5001":"6001"}}},'
+    '{"eventType":"conversion","data":{"goalId":"7001","goalData":[{"key":"amount","value":10.3},{"key":"transactionId","value":"t1"}],'
+    '"bucketingData":{"5001":"6001"}}}]}]}'
+)
+STATE = VisitorState(
+    bucketing={"5001": "6001"},
+    segments={"country": "FR", "browser": "CH", "source": "search", "favourite": "tea"},
+    custom_segments=frozenset({"8001"}),
+)
+
+
+@pytest.fixture
+def ruleset(project, experience, rule):
+    """A project with a goal that has rules."""
+    goals = [{"id": "7001", "key": "order", "rules": rule("sum", "less", 10, negated=True)}]
+    return compile_project(project(goals=goals, experiences=[experience()]))
+
+
+def test_the_documented_body(ruleset):
+    """Exposure and conversion with goal data make the example of the documentation, byte for byte."""
+    told = (
+        Exposed("visitor-1", "5001", "6001", report_segments(STATE)),
+        *conversions(
+            ruleset, "order", "visitor-1", STATE, is_repeated=False, goal_data={"amount": 10.3, "transactionId": "t1"}
+        ),
+    )
+    assert tracking_body("1001", "2002", told, source="js5.0.1").decode() == EXAMPLE
+
+
+def test_the_service_takes_it(ruleset):
+    """A strict service takes a body with several visitors, agent and secret as it wants them."""
+    import urllib.request
+
+    told = [Exposed("a", "5001", "6001"), Exposed("b", "5001", "6002"), Converted("a", "7001")]
+    root = {"account_id": "1001", "project": {"id": "2002"}}
+    with StrictConvert(root, secret="s") as service:
+        url = tracking_url(service.url, "2002", key_path("1001/2002"))
+        request = urllib.request.Request(url, tracking_body("1001", "2002", told), headers("s"))
+        urllib.request.urlopen(request, timeout=5).close()
+        assert [visitor for visitor, _ in service.events] == ["a", "a", "b"]
+        assert service.refused == []
+    del ruleset
+
+
+def test_what_is_new_is_exposed(ruleset):
+    """A drawn variation is told, one that the visitor has had is not."""
+    experience = ruleset.experiences["exp"]
+    fresh, sticky = experience.decide("v", VisitorState()), experience.decide("v", STATE)
+    assert exposures("v", STATE, [sticky, fresh]) == (
+        Exposed(
+            "v",
+            "5001",
+            fresh.variation.id,
+            {"country": "FR", "browser": "CH", "source": "search", "customSegments": ["8001"]},
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "count"),
+    [
+        ({"is_repeated": False}, 1),
+        ({"is_repeated": False, "goal_data": {"amount": 1}}, 2),
+        ({"is_repeated": True, "goal_data": {"amount": 1}}, 0),
+        ({"is_repeated": True, "goal_data": {"amount": 1}, "repeats_transactions": True}, 1),
+        ({"is_repeated": True, "repeats_transactions": True}, 0),
+        ({"is_repeated": False, "rule_data": {"sum": 5}}, 0),
+        ({"is_repeated": False, "rule_data": {"sum": 10}}, 1),
+    ],
+)
+def test_how_often_a_conversion_is_told(ruleset, settings, count):
+    """Once, with goal data once more; rules are looked at only when there is something to match."""
+    found = conversions(ruleset, "order", "v", STATE, **settings)
+    assert len(found) == count
+    assert ["goalData" in one.event()["data"] for one in found] == {
+        0: [],
+        1: ["repeats_transactions" in settings],
+        2: [False, True],
+    }[count]
+    assert conversions(ruleset, "unknown", "v", STATE, **settings) == ()
+
+
+def test_no_bucketing_is_left_out(ruleset):
+    """A visitor in no experience converts too, without bucketing data."""
+    (one,) = conversions(ruleset, "7001", "v", VisitorState(), is_repeated=False)
+    assert one.event() == {"eventType": "conversion", "data": {"goalId": "7001"}}
+
+
+def test_visitors_come_in_the_order_of_their_first_event():
+    """Events of one visitor are put together; its segments are those of the first."""
+    told = [
+        Exposed("b", "1", "2", {"country": "FR"}),
+        Exposed("a", "1", "3"),
+        Exposed("b", "4", "5", {"country": "BE"}),
+    ]
+    visitors = json.loads(tracking_body("1", "2", told))["visitors"]
+    assert [(one["visitorId"], len(one["events"]), one.get("segments")) for one in visitors] == [
+        ("b", 2, {"country": "FR"}),
+        ("a", 1, None),
+    ]
+
+
+def test_texts_go_out_as_utf_8():
+    """Nothing is escaped, and half a surrogate pair does not stop the others."""
+    assert '"visitorId":"é\ufffd"' in tracking_body("1", "2", [Exposed("é\ud800", "1", "2")]).decode()
+    with pytest.raises(ValueError, match="at least one"):
+        tracking_body("1", "2", [])
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"total": 1},
+        {"amount": True},
+        {"amount": float("nan")},
+        {"amount": ["x"]},
+        {"customDimension1": ["x" * 33]},
+        {"customDimension6": "x"},
+        {"amount": None},
+    ],
+)
+def test_goal_data_is_checked(bad):
+    """Names and values that Convert does not know are refused at the call."""
+    with pytest.raises(ValueError, match="goal data"):
+        check_goal_data(bad)
+    check_goal_data({"amount": 1.5, "productsCount": 2, "transactionId": "t", "customDimension5": ["x" * 32]})
+
+
+def test_where_tracking_goes():
+    """The project's own host, the key as it is, and an agent that is not taken for a bot."""
+    assert (
+        tracking_url(TRACKING_BASE, "2002", key_path("1001/2002"))
+        == "https://2002.metrics.convertexperiments.com/v1/track/1001/2002"
+    )
+    assert USER_AGENT.startswith("ConvertAgent/1.0 ")
+    assert headers(None) == {"User-Agent": USER_AGENT, "Content-Type": "application/json"}
