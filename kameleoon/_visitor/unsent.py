@@ -87,7 +87,7 @@ def take_unsent(visitor: Visitor, *, consent_required: bool) -> Unsent:
         segments=tuple(segment_id for segment_id in record.segments if (Kind.SEGMENT, segment_id) in unsent),
         conversions=_take_conversions(record),
     )
-    record.unsent = set()
+    record.unsent = frozenset()  # most visitors are idle, and an empty set takes room
     return taken
 
 

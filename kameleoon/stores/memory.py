@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from kameleoon._visitor.facts import Fact
 
-_SWEEP = 2_000
+_SWEEP = 200
 """Codes looked at in one go, so that no evaluation waits long for the lock."""
 
 

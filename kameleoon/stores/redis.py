@@ -414,7 +414,11 @@ class RedisStore:
             return None if known is None else known.visitor
 
     def _read(self, pipe: Any, code: str, how: str, shared: _Shared | None) -> None:
-        self._script(pipe, "read", code, how, shared.rid if shared else "", shared.version if shared else "")
+        rid, version = (shared.rid, shared.version) if shared else ("", "")
+        if shared is not None and version:
+            # What is pushed on the same trip makes it newer; if only that does, nothing has to come back.
+            version = str(int(version) + sum(known.shared is shared for known in self._dirty.values()))
+        self._script(pipe, "read", code, how, rid, version)
 
     def _take_over(self, code: str, answer: list[Any] | None) -> _Known | None:
         """Bring what this worker knows of *code* up to what Redis answered."""
