@@ -159,6 +159,8 @@ class CompiledFlag:
         decide: ``(record, code, now in ms) -> (choice, the holdout's choice to be remembered, if there is one)``, the flag's
             answer for one visitor. Changes nothing. The record is ``None`` for an unknown visitor, the code as the caller
             gave it; one with a lone surrogate may raise `UnicodeEncodeError`.
+        has_web_variables: Whether the first variation holds code for the page (JS or CSS).
+        model: The model, without its variations.
     """
 
     __slots__ = (
@@ -173,13 +175,17 @@ class CompiledFlag:
         "_variations",
         "decide",
         "default",
+        "has_web_variables",
         "key",
         "model",
         "rules",
     )
 
     def __init__(self, flag: Flag, around: Surroundings) -> None:
-        self.model = flag
+        # What the answers hold already is not kept a second time; the public view reads the flag anew.
+        self.model = replace(flag, variations=())
+        first_variables = flag.variations[0].variables if flag.variations else ()
+        self.has_web_variables = any(variable.type in ("JS", "CSS") for variable in first_variables)
         self.key = flag.key
         self._variations: dict[str, tuple[str, str, dict[str, Variable], dict[str, Variable]]] = {}
         for variation in flag.variations:
@@ -267,12 +273,6 @@ class CompiledFlag:
     def is_enabled(self) -> bool:
         """Whether the flag is enabled in the environment."""
         return bool(self.model.enabled)
-
-    @property
-    def has_web_variables(self) -> bool:
-        """Whether the first variation holds code for the page (JS or CSS)."""
-        variations = self.model.variations
-        return bool(variations) and any(variable.type in ("JS", "CSS") for variable in variations[0].variables)
 
     def variables_of(self, variation_key: str) -> dict[str, Variable] | None:
         """``{variable key: variable}`` of a variation, of duplicates the last; ``None`` when there is no such variation."""

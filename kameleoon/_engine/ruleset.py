@@ -141,7 +141,7 @@ class Ruleset:
     def view(self) -> PublicDataFile:
         """The configuration as applications see it; the same object at every call."""
         if self._view is None:
-            self._view = public_view(self.data_file.date_modified, (self.flag(key).model for key in self.flag_keys))
+            self._view = public_view(self.data_file.date_modified, self._models())
         return self._view
 
     def of_experiment(self, experiment_id: Hashable) -> tuple[CompiledFlag, Rule] | None:
@@ -266,6 +266,14 @@ class Ruleset:
             self.problems[problem] = None
             if self._report is not None:
                 self._report(problem)
+
+    def _models(self) -> Iterator[Flag]:
+        for key in self.flag_keys:
+            flag = self.data_file.flag(key)
+            if flag is not None:
+                for problem in flag.problems:
+                    self._problem(problem)
+                yield flag
 
     def _compile(self, key: str) -> CompiledFlag:
         flag = self.data_file.flag(key)
