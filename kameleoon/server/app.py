@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 from aiohttp import web
 
 from kameleoon.server.answers import errors_as_json
 from kameleoon.server.guard import GUARD, Guard
+from kameleoon.server.http_automation import ASKED, give_results_of_both, routes
 from kameleoon.server.http_configuration import configuration, configuration_before_v3
 from kameleoon.server.http_data import MAX_BODY_BYTES, forget, give_map, give_maps, give_visitor, take_events, take_maps
 from kameleoon.server.http_ofrep import evaluate_flag, evaluate_flags
@@ -23,7 +26,7 @@ from kameleoon.server.http_page import (
     log_in,
 )
 from kameleoon.server.http_products import give_product_counters, give_product_data, take_product_events
-from kameleoon.server.http_results import give_health, give_project, give_results
+from kameleoon.server.http_results import give_health, give_project
 from kameleoon.server.http_stream import give_changes
 from kameleoon.server.http_tokens import authorize, give_token
 from kameleoon.server.middleware import fail_on_purpose, keep_rate_limits, open_to_other_origins
@@ -43,6 +46,7 @@ def build_app(service: Service, guard: Guard | None = None) -> web.Application:
     )
     app[SERVICE] = service
     app[GUARD] = guard or Guard()
+    app[ASKED] = OrderedDict()
     app.on_shutdown.append(_end_streams)
     app.add_routes(
         [
@@ -57,7 +61,7 @@ def build_app(service: Service, guard: Guard | None = None) -> web.Application:
             web.post("/page/login", log_in),
             web.get("/page/{name}", give_asset),
             web.get("/health", give_health),
-            web.get("/results", guarded(give_results)),
+            web.get("/results", give_results_of_both),
             web.get("/project.yaml", guarded(give_project)),
             web.post("/oauth/token", give_token),
             web.get("/oauth/authorize", guarded(authorize)),
@@ -73,6 +77,7 @@ def build_app(service: Service, guard: Guard | None = None) -> web.Application:
             web.get("/sse", give_changes),
             web.post("/ofrep/v1/evaluate/flags", evaluate_flags),
             web.post("/ofrep/v1/evaluate/flags/{key}", evaluate_flag),
+            *routes(),
             web.get("/v3/{site_code}", configuration),
             web.get("/{site_code}", configuration_before_v3),
         ]

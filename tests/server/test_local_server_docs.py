@@ -38,6 +38,9 @@ def test_every_path_is_on_the_page():
     storage = Storage()
     service = Service(parse_project(BLOCKS[0]), storage)
     paths = {route.resource.canonical for route in build_app(service).router.routes()}
+    paths = {path for path in paths if not path.startswith("/v1/")}
     service.close()
-    listed = {path.replace("siteCode", "site_code") for path in re.findall(r"`(?:GET|POST) (/[^?`]*)", PAGE)}
+    listed = {
+        path.replace("siteCode", "site_code") for path in re.findall(r"`(?:GET|POST|PUT|PATCH|DELETE) (/[^?`]*)", PAGE)
+    }
     assert listed >= paths
