@@ -449,7 +449,8 @@ class KameleoonClient:
         runs = self._background.hasten(_DELIVERY)
         if timeout is None:
             return None
-        self._background.wait_for(_DELIVERY, runs, timeout)
+        # Nobody works for a closed client any more, so that waiting would be for nothing.
+        self._background.wait_for(_DELIVERY, runs, 0.0 if self._is_closed else timeout)
         return FlushResult(self._counters.sent - sent, self._tracker.pending, self._counters.dropped - dropped)
 
     async def flush_async(

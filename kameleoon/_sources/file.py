@@ -21,14 +21,14 @@ class FileSource:
     """
     `Source` that reads a file whose name ends in ``.yaml`` or ``.yml`` as YAML, and any other as JSON.
 
-    Every second it looks whether the file's time, size or inode changed, and reads it only then. A version that cannot be read
+    Twice a second it looks whether the file's time, size or inode changed, and reads it only then. A version that cannot be read
     is refused with file and position, once read; replace files by renaming, and none is ever seen half written.
 
     Args:
         path: The file. It need not exist yet.
     """
 
-    interval_s = 1.0
+    interval_s = 0.5
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import json
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -148,3 +149,13 @@ def unused_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def test_a_closed_client_keeps_nobody_waiting():
+    """Flushing after `close` comes back at once, and tells that nothing was sent."""
+    client = KameleoonClient("site", KameleoonClientConfig(source=CONFIGURATION))
+    client.close()
+    started = time.monotonic()
+    assert client.flush(timeout=5.0).sent == 0
+    assert asyncio.run(client.flush_async(timeout=5.0)).sent == 0
+    assert time.monotonic() - started < 1.0
