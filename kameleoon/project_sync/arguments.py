@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _MAX_CODES = 5_000_000
+_URL = "https://api.kameleoon.com"
+_ACCESS = "Access: KAMELEOON_CLIENT_ID and KAMELEOON_CLIENT_SECRET in the environment."
 
 
 def add_commands(commands: Any) -> None:
@@ -34,6 +36,38 @@ def add_commands(commands: Any) -> None:
     )
     impact.add_argument("--environment", metavar="NAME", help="environment (default: the project's default)")
     impact.add_argument("--json", action="store_true", help="write JSON")
+    plan = commands.add_parser(
+        "plan",
+        help="show what would change on the service",
+        description="Compare a project file with the service. " + _ACCESS,
+    )
+    plan.set_defaults(command=_later("run_plan"))
+    apply = commands.add_parser(
+        "apply",
+        help="make the service hold what the project file says",
+        description="Compare a project file with the service, ask, and make the changes. " + _ACCESS,
+    )
+    apply.set_defaults(command=_later("run_apply"))
+    apply.add_argument("--yes", action="store_true", help="do not ask")
+    for command in (plan, apply):
+        command.add_argument("project", metavar="PROJECT.yaml", help="the project file")
+        command.add_argument(
+            "--delete",
+            action="store_true",
+            help="archive flags and delete what the file does not have; never without it",
+        )
+    pull = commands.add_parser(
+        "pull",
+        help="write the project file from what the service holds",
+        description="Write a project file. " + _ACCESS,
+    )
+    pull.set_defaults(command=_later("run_pull"))
+    pull.add_argument("site_code", metavar="SITE_CODE", help="the site")
+    pull.add_argument("--output", metavar="FILE", help="where to write (default: standard output)")
+    pull.add_argument("--force", action="store_true", help="overwrite the file")
+    for command in (plan, apply, pull):
+        command.add_argument("--url", default=_URL, help="another service, such as a local server")
+        command.add_argument("--json", action="store_true", help="write JSON")
 
 
 def _later(name: str) -> Callable[[argparse.Namespace], int]:
