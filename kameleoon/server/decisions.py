@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from kameleoon._engine.choice import Choice
-    from kameleoon._engine.flag import CompiledFlag
     from kameleoon.server.project import Flag, Rule
     from kameleoon.server.service import Published
     from kameleoon.types.explanation import RuleExplanation
@@ -83,14 +82,14 @@ class Decider:
         Raises:
             KeyError: There is no such flag.
         """
-        return _compiled(self.ruleset(environment), flag_key).decide(record, code, now_ms)[0]
+        return self.ruleset(environment).flag(flag_key).decide(record, code, now_ms)[0]
 
     def explain(
         self, environment: str, flag: Flag, record: VisitorRecord, code: str, now_ms: int
     ) -> tuple[Choice, tuple[Step, ...]]:
         """What the visitor gets and the way there, as the engine tells it: what came before any rule, then each rule it looked at."""
         ruleset = self.ruleset(environment)
-        seen = walk(ruleset, _compiled(ruleset, flag.key), record, code, now_ms)
+        seen = walk(ruleset, ruleset.flag(flag.key), record, code, now_ms)
         steps = [Step(str(hashed), None) for hashed in seen.hashes]
         if seen.hashed_code != code:
             steps.insert(0, Step(f"drawn by {seen.hashed_code!r} instead of the visitor code", None))
@@ -128,12 +127,6 @@ class Decider:
             groups += conditions if len(conditions) == 1 else [Step(_of_these(group.joined), is_met, tuple(conditions))]
         name = segment.name or segment.key
         return Step(f"in segment “{name}”: {_of_these(segment.joined)}", seen.is_targeted, tuple(groups))
-
-
-def _compiled(ruleset: Any, key: str) -> CompiledFlag:
-    """A flag of the ruleset; KeyError when there is none."""
-    found: CompiledFlag = ruleset.flag(key) if hasattr(ruleset, "flag") else ruleset.flags[key]
-    return found
 
 
 def _of_these(joined: Joined) -> str:

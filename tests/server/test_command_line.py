@@ -3,8 +3,11 @@
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
+import threading
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -146,3 +149,40 @@ def test_help_and_version():
         check=True,
     )
     assert loaded.stdout.split()[0] == "False"
+
+
+def test_nothing_that_was_answered_is_lost_by_a_kill(tmp_path):
+    """Every line answered with 204 is in the database after SIGKILL in the middle of traffic, and the next server goes on with it."""
+    database = tmp_path / "events.sqlite"
+    command = [sys.executable, "-m", "kameleoon", "serve", DEMO, "--port", "0", "--database", str(database)]
+    answered = []
+    enough = threading.Event()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        url = re.search(r"at (http://\S+)", process.stdout.readline()).group(1)
+
+        def send(sender):
+            with requests.Session() as session:
+                for number in range(100_000):
+                    nonce = f"{sender:08X}{number:08X}"
+                    line = f"nonce={nonce}&eventType=page&href=u&visitorCode=v{number % 50}"
+                    try:
+                        answer = session.post(f"{url}/visit/events?siteCode=demoshop01", data=line, timeout=10)
+                    except requests.RequestException:
+                        return
+                    if answer.status_code == 204:
+                        answered.append(nonce)
+                    if len(answered) >= 200:
+                        enough.set()
+
+        senders = [threading.Thread(target=send, args=(sender,)) for sender in range(3)]
+        for sender in senders:
+            sender.start()
+        assert enough.wait(30)
+        process.kill()
+        for sender in senders:
+            sender.join(30)
+    with closing(sqlite3.connect(database)) as connection:
+        stored = {nonce for (nonce,) in connection.execute("SELECT nonce FROM events")}
+    assert stored >= set(answered)
+    with LocalServer(DEMO, database=database) as server:
+        assert server.counters()["stored"] == len(stored)
