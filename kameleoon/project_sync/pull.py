@@ -188,31 +188,27 @@ def _flag(
         variations.append(Variation(str(variation.key), name or "", MappingProxyType(variables)))
     if not variations:
         raise _LeftOut("it has no variations")
+    common, default = _rules_of(flag, environments[0], segments, None, frozenset(), left_out)
+    used = frozenset(
+        number
+        for rule in common
+        for number in (rule.id, rule.experiment_id, *(share.variation_id for share in rule.shares))
+    )
     own: dict[str, Own] = {}
-    for environment in environments:
-        there = flag.environment(environment)
-        if there is None:
-            raise _LeftOut(f"it has no environment {environment}")
-        rules: list[Rule] = []
-        for rule in there.rollout_rules or ():
-            place = environment if len(environments) > 1 else None
-            try:
-                rules.append(_rule(rule, segments, {known.key for known in rules}, str(flag.feature_key), place))
-            except (_LeftOut, ValueError) as why:
-                left_out.append(f"rule {rule.name or rule.id} of flag {flag.feature_key} in {environment}: {why}")
-        own[environment] = Own(there.default_variation_key, tuple(rules))
-    first = own[environments[0]]
-    alike = all(one == first for one in own.values())
+    for environment in environments[1:]:
+        if _rules_of(flag, environment, segments, None, frozenset(), []) == (common, default):
+            continue
+        rules, its_default = _rules_of(flag, environment, segments, environment, used, left_out)
+        own[environment] = Own(its_default if its_default != default else None, rules)
     bucketing = (flag.bucketing_key or {}).get("customDataId")
     if bucketing is not None and bucketing not in data:
         raise _LeftOut("it is drawn by custom data that are not there")
-    default = first.default_variation or variations[0].key
     return Flag(
         key=str(flag.feature_key),
         id=int(flag.id or 0),
-        default_variation=default,
+        default_variation=default or variations[0].key,
         variations=tuple(variations),
-        rules=(first.rules or ()) if alike else (),
+        rules=common,
         enabled_in=frozenset(
             environment
             for environment in environments
@@ -220,19 +216,48 @@ def _flag(
         ),
         name=flag.name if flag.name and flag.name != flag.feature_key else "",
         bucket_by=None if bucketing is None else data[bucketing],
-        own=MappingProxyType(
-            {}
-            if alike
-            else {
-                name: Own(one.default_variation if one.default_variation != default else None, one.rules)
-                for name, one in own.items()
-            }
-        ),
+        own=MappingProxyType(own),
     )
 
 
+def _rules_of(
+    flag: FeatureFlag,
+    environment: str,
+    segments: Mapping[int, str],
+    place: str | None,
+    used: Container[int],
+    left_out: list[str],
+) -> tuple[tuple[Rule, ...], str | None]:
+    """
+    The rules and the default of one environment.
+
+    Args:
+        flag: The flag.
+        environment: The environment.
+        segments: ``{id: key}``.
+        place: The environment whose own rules they become, ``None`` for those of all environments.
+        used: Ids that another environment's rules have; a file cannot have them twice.
+        left_out: Told of rules that have no form.
+    """
+    there = flag.environment(environment)
+    if there is None:
+        raise _LeftOut(f"it has no environment {environment}")
+    rules: list[Rule] = []
+    for rule in there.rollout_rules or ():
+        try:
+            rules.append(_rule(rule, segments, {known.key for known in rules}, str(flag.feature_key), place, used))
+        except (_LeftOut, ValueError) as why:
+            left_out.append(f"rule {rule.name or rule.id} of flag {flag.feature_key} in {environment}: {why}")
+    return tuple(rules), there.default_variation_key
+
+
 def _rule(
-    rule: RolloutRule, segments: Mapping[int, str], taken: Container[str | None], flag: str, place: str | None
+    rule: RolloutRule,
+    segments: Mapping[int, str],
+    taken: Container[str | None],
+    flag: str,
+    place: str | None,
+    used: Container[int],
 ) -> Rule:
     if rule.segment_id is not None and rule.segment_id not in segments:
         raise _LeftOut("its segment is not in the file")
@@ -245,7 +270,7 @@ def _rule(
         shares = tuple(
             Share(
                 str(one.variation_key),
-                one.variation_id or derive_id(*names, "variation", str(one.variation_key)),
+                _free(one.variation_id, used) or derive_id(*names, "variation", str(one.variation_key)),
                 round(float(one.exposition or 0) / 100, 12),
             )
             for one in rule.traffic_allocations or ()
@@ -258,10 +283,14 @@ def _rule(
     return Rule(
         key=key,
         type=RuleType.EXPERIMENT if rule.type == "EXPERIMENTATION" else RuleType.DELIVERY,
-        id=rule.id or derive_id(*names),
-        experiment_id=rule.experiment_id or derive_id(*names, "experiment"),
+        id=_free(rule.id, used) or derive_id(*names),
+        experiment_id=_free(rule.experiment_id, used) or derive_id(*names, "experiment"),
         shares=shares,
         segment_key=None if rule.segment_id is None else segments[rule.segment_id],
         exposition=(100 if rule.exposition is None else rule.exposition) / 100,
         is_paused=(rule.status or rule.state) == "PAUSED",
     )
+
+
+def _free(number: int | None, used: Container[int]) -> int | None:
+    return None if number in used else number
