@@ -16,6 +16,7 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from kameleoon._tracking.lines import Line
 from kameleoon._tracking.outbox import MAX_BATCH_BYTES, Batch, MemoryOutbox, size_of
@@ -75,8 +76,29 @@ _FREE = """
 SELECT visitor, line, user_agent, id FROM events WHERE leased_until_ms <= ? OR leased_until_ms > ? ORDER BY id LIMIT ?
 """
 
-_open: set[sqlite3.Connection] = set()
-"""Connections not closed yet. SQLite forbids a forked child to use, or even to close, those of its parent; so they are kept here."""
+_outboxes: WeakSet[DiskOutbox] = WeakSet()
+_held_for_fork: list[DiskOutbox] = []
+_is_watching_forks = False
+
+
+def _watch_forks() -> None:
+    global _is_watching_forks  # noqa: PLW0603 - once per process is what this is for
+    if not _is_watching_forks and hasattr(os, "register_at_fork"):
+        _is_watching_forks = True
+        os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
+
+
+def _before_fork() -> None:
+    # SQLite keeps in the process's memory which locks it has. A child with a copy of an open connection would believe it has those of
+    # its parent; so nothing is open, and nobody is in the middle of anything, while the process forks.
+    for outbox in list(_outboxes):
+        outbox.hold_for_fork()
+        _held_for_fork.append(outbox)
+
+
+def _after_fork() -> None:
+    while _held_for_fork:
+        _held_for_fork.pop().go_on_after_fork()
 
 
 def outbox_path(data_dir: Path, site_code: str) -> Path:
@@ -88,7 +110,7 @@ class DiskOutbox:
     """
     An `Outbox` in a SQLite file.
 
-    A forked child must make one of its own; its parent's stays usable in the parent.
+    A forked child makes one of its own; its parent's goes on in the parent.
 
     Args:
         path: The file; it and its directory are made when missing, readable by the user alone.
@@ -126,6 +148,8 @@ class DiskOutbox:
         self._known_lines = 0
         # Sent or refused, but SQLite could not remove them: they must not be sent again.
         self._done: set[int] = set()
+        _watch_forks()
+        _outboxes.add(self)
         with self._disk():
             pass
 
@@ -232,6 +256,15 @@ class DiskOutbox:
             self._known_lines = left - len(self._memory) + len(self._done)
             self._hang_up()
 
+    def hold_for_fork(self) -> None:
+        """Before a fork: end the connection, and let nobody open another until `go_on_after_fork`."""
+        self._lock.acquire()
+        self._hang_up()
+
+    def go_on_after_fork(self) -> None:
+        """After a fork, in both processes: the next use opens a connection again."""
+        self._lock.release()
+
     @contextmanager
     def _disk(self) -> Iterator[sqlite3.Connection | None]:
         """
@@ -275,7 +308,6 @@ class DiskOutbox:
 
     def _hang_up(self) -> None:
         if self._connection is not None:
-            _open.discard(self._connection)
             with suppress(sqlite3.Error):
                 self._connection.close()
             self._connection = None
@@ -319,7 +351,6 @@ def _connect(path: Path) -> sqlite3.Connection:
     except BaseException:
         connection.close()
         raise
-    _open.add(connection)
     return connection
 
 
