@@ -29,6 +29,7 @@ def command(shop: str, port: int, *, preload: bool) -> list[str]:
         return [*python, "uvicorn", "shop:app", "--loop", "uvloop", "--port", str(port), "--no-access-log"]
     application = {"django": "shop:application", "flask": "shop:app"}[shop]
     server = [*python, "gunicorn", application, "--workers", "2", "--threads", "4", "--bind", f"127.0.0.1:{port}"]
+    server += ["--keep-alive", "1"]  # seconds; a shop that is stopped waits for idle connections that long
     return [*server, "--preload"] if preload else server
 
 

