@@ -152,6 +152,8 @@ class MemoryStore:
                 with self._lock:
                     for _ in range(min(_SWEEP, len(codes))):
                         self._refile_or_end(codes.pop(), now)
+                # Whoever waits for the lock gets it now; else this thread would mostly take it again itself.
+                time.sleep(0)
             with self._lock:
                 if not self._buckets.get(second, True):
                     del self._buckets[second]
