@@ -122,6 +122,19 @@ def test_twins_answer_the_same_to_anything(answer):
                     assert awaited == blocking, (name, args, kwargs)
 
 
+@pytest.mark.parametrize("timeout", [0, -1.0, float("nan")])
+def test_no_time_is_no_answer(timeout):
+    """A timeout that leaves no time gives nothing, as any failure does; one that is no number is refused."""
+    with Scripted({"/v3/site": reply(404)}) as server:
+        config = KameleoonClientConfig("id", "secret", base_url=server.url)
+        with KameleoonClient("site", config) as client:
+            assert client.get_remote_data("key", timeout) is None
+            assert client.get_remote_visitor_data("code", timeout=timeout) == []
+            assert client.get_visitor_warehouse_audience("code", 3, timeout=timeout) is None
+            with pytest.raises(TypeError, match="timeout must be a number"):
+                client.get_remote_data("key", "soon")
+
+
 @pytest.mark.parametrize("code", ["", "c" * 256])
 def test_flushes_refuse_the_same(code):
     """A code that no visitor can have is refused by both with the same error."""

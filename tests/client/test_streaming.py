@@ -346,6 +346,22 @@ def test_a_stream_that_stands_still_is_opened_anew(service, behaviour):
     assert heard.stop(1.0)
 
 
+def test_a_stream_that_says_something_now_and_then_is_kept(service):
+    """Each completed line, a comment too, gives the stream another while: it lives on far beyond the read timeout."""
+
+    def keep_alive(visit):
+        visit.write(HEAD)
+        for _ in range(12):
+            visit.server.over.wait(0.05)
+            visit.write(b":\n")
+        visit.write(b"data: the end\n\n")
+
+    service.on_stream = keep_alive
+    opened, event = EventConnection(f"{service.server.url}/sse", idle_s=0.3).events()
+    assert opened is None
+    assert event.data == "the end"
+
+
 def test_a_server_that_never_answers_is_left_at_the_timeout(service):
     """Opening has its own bound."""
     service.on_stream = lambda visit: visit.stall()
