@@ -9,6 +9,7 @@ import pytest
 from kameleoon import KameleoonClient, KameleoonClientConfig
 from kameleoon.cookies import VISITOR_COOKIE, coded
 from kameleoon.integrations.asgi import VISITOR_KEY, KameleoonASGIMiddleware
+from kameleoon.integrations.settings import LazyClient
 from kameleoon.server.serve import LocalServer
 
 PROJECT = Path(__file__).parents[2] / "sample-config" / "demo-project.yaml"
@@ -163,3 +164,22 @@ def test_a_slow_service_does_not_hold_up_the_loop():
     with KameleoonClient("demoshop01", config) as client:  # nobody listens there any more
         (start,) = exchange(KameleoonASGIMiddleware(app, client), scope_of("http"))
     assert len(start["headers"]) == 1
+
+
+def test_a_client_first_wanted_on_the_loop():
+    """A client that is made there is not waited for; awaited, it is ready."""
+    with LocalServer(PROJECT) as server:
+        clients = []
+
+        def make():
+            clients.append(KameleoonClient("demoshop01", KameleoonClientConfig("i", "s", base_url=server.url)))
+            return clients[-1]
+
+        async def ask():
+            at_once = LazyClient(make).get()
+            awaited = await LazyClient(make).get_async()
+            return at_once is clients[0], awaited.is_ready()
+
+        assert asyncio.run(ask()) == (True, True)
+        for client in clients:
+            client.close()
