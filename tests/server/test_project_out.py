@@ -95,13 +95,13 @@ PLAIN = st.recursive(
     | st.integers(-(10**17), 10**17)
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(min_size=1), inner),
-    max_leaves=12,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(min_size=1), inner, max_size=4),
+    max_leaves=8,
 )
 
 
-@settings(max_examples=100, deadline=None)
-@given(st.dictionaries(st.text(min_size=1), PLAIN, min_size=1), st.booleans())
+@settings(max_examples=50, deadline=None)
+@given(st.dictionaries(st.text(min_size=1), PLAIN, min_size=1, max_size=5), st.booleans())
 def test_whatever_is_written_reads_back(value, lines):
     """Any plain data survives being written, on few lines or on many."""
     assert load(dump(_with_lines(value) if lines else value).encode(), "x").plain() == value
