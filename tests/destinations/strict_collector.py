@@ -1,0 +1,123 @@
+"""A collector on the loopback that refuses what the real one drops in silence."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qsl
+
+from kameleoon.destinations.webhook import verify
+
+
+@dataclass
+class Collector:
+    """
+    Takes ``/events``, ``/events/batch`` (unless *has_batch* is false) and a signed ``/hook``.
+
+    Attributes: `faults` are answers ``(status, headers)`` to give first; `bodies` are bodies taken; `events` the events in them; `refused`
+    says why others were not; `targets` is every path with its query; `poison` refuses bodies that hold it.
+    """
+
+    site_id: str = "12 34"
+    source_key: str = "s/k&="
+    hook_secret: str = "hook secret"
+    has_batch: bool = True
+    poison: bytes | None = None
+    faults: list = field(default_factory=list)
+    bodies: list = field(default_factory=list)
+    events: list = field(default_factory=list)
+    refused: list = field(default_factory=list)
+    targets: list = field(default_factory=list)
+    headers: list = field(default_factory=list)
+
+    def __enter__(self):
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            timeout = 5
+
+            def log_message(self, *_):
+                pass
+
+            def do_GET(self):
+                self.do_POST()
+
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                outer.targets.append(f"{self.command} {self.path}")
+                outer.headers.append({name.lower(): value for name, value in self.headers.items()})
+                status, extra = outer.faults.pop(0) if outer.faults else (outer.take(self.command, self.path, body), {})
+                self.send_response(status)
+                for name, value in extra.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", "12")
+                self.end_headers()
+                self.wfile.write(b"not for you!")
+
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+
+        self.server = Server(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join(5)
+
+    def refuse(self, status, reason):
+        """Note why and give the status."""
+        self.refused.append(reason)
+        return status
+
+    def take(self, method, target, body):
+        """Take one request, or refuse it."""
+        path, _, asked = target.partition("?")
+        headers = self.headers[-1]
+        if method != "POST" or headers.get("content-type") != "application/json":
+            return self.refuse(400, f"{method} {headers.get('content-type')}")
+        if self.poison and self.poison in body:
+            return self.refuse(400, "poison")
+        if path == "/hook":
+            return self.hook(headers, body)
+        pairs = parse_qsl(asked, strict_parsing=True)
+        by_header = headers.get("authorization") == f"Bearer {self.source_key}" and pairs == [("tc_s", self.site_id)]
+        if pairs != [("tc_s", self.site_id), ("token", self.source_key)] and not by_header:
+            return self.refuse(403, f"query {asked}")
+        if path == "/events":
+            if len(body) > 32_000:
+                return self.refuse(400, "event too large")
+            return self.keep(body, [json.loads(body)])
+        if path == "/events/batch" and self.has_batch:
+            if len(body) > 500_000:
+                return self.refuse(400, "batch too large")
+            root = json.loads(body)
+            return self.keep(body, root["batch"]) if set(root) == {"batch"} else self.refuse(400, "no batch")
+        return self.refuse(404, path)
+
+    def hook(self, headers, body):
+        """Take a signed request."""
+        if not verify(self.hook_secret, headers, body, now_s=1_700_000_000):
+            return self.refuse(401, "signature")
+        return self.keep(body, json.loads(body)["events"], is_hook=True)
+
+    def keep(self, body, events, *, is_hook=False):
+        """Take events that have what they need."""
+        for event in events:
+            well_made = is_hook or (
+                event["event_name"]
+                and isinstance(event["context"]["event_timestamp"], int)
+                and event["context"]["event_id"]
+                and event["user"]["consistent_anonymous_id"]
+            )
+            if not well_made:
+                return self.refuse(400, f"event {event}")
+        self.bodies.append(body)
+        self.events += events
+        return 200

@@ -1,0 +1,252 @@
+"""The queue before a destination: consent, bounds, retries, pauses, and whose fault stays whose."""
+
+import threading
+
+import pytest
+
+from kameleoon._transport.flow import run
+from kameleoon.destinations import EventRefused, Forwarder, FunctionDestination, Limits, Result, Verdict
+
+RETRY = Result(Verdict.RETRY, "down")
+
+
+class Clock:
+    """Seconds that pass when told."""
+
+    now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+class Scripted:
+    """A destination whose answers are given beforehand, ``SENT`` when there are none left; it takes no network."""
+
+    name = "scripted"
+
+    def __init__(self, *answers, **limits):
+        self.answers = list(answers)
+        self.limits = Limits(**limits)
+        self.batches = []
+
+    def map(self, event):
+        return event.plain()["experiment_id"]
+
+    def check(self, mapped):
+        if mapped == "13":
+            raise EventRefused("unlucky", "thirteen")
+        return mapped.encode()
+
+    def send(self, batch):
+        yield from ()
+        self.batches.append([content.decode() for content in batch])
+        answer = self.answers.pop(0) if self.answers else Result(Verdict.SENT)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+class NoNetwork:
+    """A sender for flows that send nothing; it notes their pauses and lets the clock run."""
+
+    def __init__(self, clock):
+        self.clock = clock
+        self.paused = []
+
+    def pause(self, seconds):
+        self.paused.append(seconds)
+        self.clock.now += seconds
+
+
+@pytest.fixture
+def feed(exposure):
+    """Build ``(forwarder, destination, clock, deliver)`` with some events taken in."""
+
+    def make(destination, count=0, **settings):
+        clock = Clock()
+        forwarder = Forwarder(destination, clock=clock, **settings)
+        for number in range(1, count + 1):
+            assert forwarder.offer(exposure(number))
+        sender = NoNetwork(clock)
+        return forwarder, clock, lambda **how: run(forwarder.deliver(**how), sender), sender
+
+    return make
+
+
+def test_events_wait_for_others_but_not_long(feed, exposure):
+    """A second, or fifty events, whichever comes first; a flush waits for nothing."""
+    destination = Scripted()
+    forwarder, clock, deliver, _ = feed(destination, 3)
+    deliver()
+    assert (destination.batches, forwarder.due_in_s) == ([], 1.0)
+    clock.now += 1
+    deliver()
+    assert destination.batches == [["1", "2", "3"]]
+    assert forwarder.due_in_s is None
+    for number in range(100, 150):
+        forwarder.offer(exposure(number))
+    deliver()
+    assert len(destination.batches[1]) == 50
+    forwarder.offer(exposure(1000))
+    deliver(at_once=True)
+    assert destination.batches[2] == ["1000"]
+
+
+def test_batches_keep_to_both_limits(feed):
+    """Number and bytes, frame and commas counted."""
+    destination = Scripted(batch_events=3)
+    feed(destination, 8)[2](at_once=True)
+    assert destination.batches == [["1", "2", "3"], ["4", "5", "6"], ["7", "8"]]
+    destination = Scripted(batch_bytes=5, frame_bytes=2)
+    feed(destination, 10)[2](at_once=True)
+    assert destination.batches == [["1", "2"], ["3", "4"], ["5", "6"], ["7", "8"], ["9"], ["10"]]
+
+
+@pytest.mark.parametrize(("answer", "expected"), [(True, 1), (False, 0), (None, 0), ("yes", 0), (ValueError(), 0)])
+def test_consent_decides(feed, exposure, answer, expected):
+    """Only a clear yes lets an event go; an exception is none."""
+
+    def consent(_code):
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    forwarder, *_ = feed(Scripted(), consent=consent)
+    assert forwarder.offer(exposure()) is bool(expected)
+    assert forwarder.pending == expected
+
+
+def test_an_exposure_is_told_once(feed, exposure, conversion):
+    """Again only when the variation changes; conversions each time."""
+    forwarder, *_ = feed(FunctionDestination(print))
+    assert [
+        forwarder.offer(exposure(1)),
+        forwarder.offer(exposure(1)),
+        forwarder.offer(exposure(1, variation_id="other")),
+    ] == [True, False, True]
+    assert [forwarder.offer(conversion()), forwarder.offer(conversion())] == [True, True]
+
+
+def test_what_is_forgotten_is_bounded(feed, exposure):
+    """Of the experiments seen long ago the oldest are forgotten."""
+    forwarder, *_ = feed(Scripted(), remembered=2)
+    for number in (1, 2, 3):
+        forwarder.offer(exposure(number))
+    assert forwarder.offer(exposure(3)) is False
+    assert forwarder.offer(exposure(1)) is True
+
+
+def test_the_queue_is_bounded(feed, exposure):
+    """Beyond, new events are dropped and counted; by number and by bytes."""
+    for settings in ({"most_events": 2}, {"most_bytes": 2}):
+        forwarder, _, deliver, _ = feed(Scripted(), 2, **settings)
+        assert forwarder.offer(exposure(3)) is False
+        assert forwarder.counters["dropped full"] == 1
+        deliver(at_once=True)
+        assert forwarder.offer(exposure(3)) is True
+
+
+def test_what_cannot_be_taken_is_counted_by_why(feed, exposure):
+    """A refusal by its code, an event that no batch could hold, and a mapper that raises."""
+    forwarder, *_ = feed(Scripted(batch_bytes=3))
+    assert not forwarder.offer(exposure(13))
+    assert not forwarder.offer(exposure(1234))
+    assert not forwarder.offer(None)
+    assert forwarder.counters == {"dropped unlucky": 1, "dropped size": 1, "dropped fault": 1}
+
+
+def test_a_failed_batch_is_sent_again_as_it_was(feed, exposure):
+    """After growing waits, what came meanwhile behind it; an exception of the destination is a failure too."""
+    destination = Scripted(RETRY, ValueError("bug"))
+    forwarder, clock, deliver, _ = feed(destination, 2)
+    deliver(at_once=True)
+    forwarder.offer(exposure(3))
+    assert 0 <= forwarder.due_in_s <= 0.5
+    clock.now += 0.5
+    deliver()
+    assert forwarder.due_in_s <= 1.0
+    clock.now += 1
+    deliver()
+    clock.now += 1
+    deliver()
+    assert destination.batches == [["1", "2"]] * 3 + [["3"]]
+    assert (forwarder.counters["sent"], forwarder.counters["retried"], forwarder.pending) == (3, 2, 0)
+
+
+def test_a_wait_that_was_asked_for_is_kept(feed):
+    """Also by a flush, which only skips our own waits."""
+    destination = Scripted(Result(Verdict.RETRY, "busy", 20.0))
+    forwarder, clock, deliver, _ = feed(destination, 1)
+    deliver(at_once=True)
+    clock.now += 19
+    deliver(at_once=True)
+    assert len(destination.batches) == 1
+    clock.now += 1
+    deliver(at_once=True)
+    assert len(destination.batches) == 2
+    assert forwarder.pending == 0
+
+
+def test_a_batch_is_given_up_after_its_attempts(feed):
+    """Its events become dead letters; what these raise changes nothing, and the next batch begins anew."""
+    destination = Scripted(*[RETRY] * 5, batch_events=2)
+    dead = []
+
+    def bury(letter):
+        dead.append(letter.content)
+        raise ValueError
+
+    forwarder, clock, deliver, _ = feed(destination, 3, on_dead_letter=bury)
+    for _ in range(6):
+        deliver(at_once=True)
+        clock.now += 60
+    assert destination.batches == [["1", "2"]] * 5 + [["3"]]
+    assert dead == [b"1", b"2"]
+    assert (forwarder.counters["dropped exhausted"], forwarder.counters["sent"], forwarder.pending) == (2, 1, 0)
+
+
+def test_a_closed_destination_is_left_alone(feed):
+    """One batch is given up, the others wait for the end of the pause."""
+    destination = Scripted(Result(Verdict.CLOSED, "status 403", 60.0), batch_events=1)
+    forwarder, clock, deliver, _ = feed(destination, 2)
+    deliver(at_once=True)
+    deliver(at_once=True)
+    assert (destination.batches, forwarder.due_in_s) == ([["1"]], 60.0)
+    clock.now += 60
+    deliver()
+    assert destination.batches == [["1"], ["2"]]
+
+
+def test_requests_keep_to_their_rate(feed):
+    """Between two requests lies at least the rate's share of a second."""
+    _, _, deliver, sender = feed(Scripted(batch_events=1, requests_per_s=10), 5)
+    deliver(at_once=True)
+    assert sender.paused == pytest.approx([0.1] * 4)
+
+
+def test_a_delivery_that_is_cut_off_loses_nothing(feed):
+    """A flow that is closed half way leaves its batch to the next; one delivery runs at a time."""
+    destination = Scripted(batch_events=1, requests_per_s=1)
+    forwarder, _, deliver, _ = feed(destination, 2)
+    flow = forwarder.deliver(at_once=True)
+    next(flow)  # the pause before the second request
+    assert deliver(at_once=True) is False
+    flow.close()
+    assert forwarder.pending == 1
+    deliver(at_once=True)
+    assert destination.batches == [["1"], ["2"]]
+
+
+def test_threads_may_offer_at_once(exposure):
+    """Nothing is lost or told twice between eight threads and a delivery."""
+    taken = []
+    forwarder = Forwarder(FunctionDestination(taken.extend))
+    events = [exposure(number) for number in range(400)]
+    threads = [threading.Thread(target=lambda: [forwarder.offer(event) for event in events]) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        run(forwarder.deliver(at_once=True), NoNetwork(Clock()))
+    run(forwarder.deliver(at_once=True), NoNetwork(Clock()))
+    assert sorted(int(event["experiment_id"]) for event in taken) == list(range(400))
+    assert forwarder.pending == 0

@@ -1,0 +1,156 @@
+"""The webhook, the file and the function; and that importing them loads no HTTP."""
+
+import hmac
+import json
+import subprocess
+import sys
+
+import pytest
+
+from kameleoon._transport.flow import run
+from kameleoon.destinations import EventRefused, Forwarder, FunctionDestination, JsonLines, Webhook
+from kameleoon.destinations.webhook import sign, verify
+from kameleoon.exceptions import ConfigException
+
+NOW_S = 1_700_000_000
+
+
+def test_a_webhook_is_signed(collector, sender, exposure, conversion):
+    """The receiver checks the signature, and events come whole and in order."""
+    forwarder = Forwarder(Webhook(f"{collector.url}/hook", collector.hook_secret, wall_clock=lambda: NOW_S))
+    forwarder.offer(exposure())
+    forwarder.offer(conversion())
+    run(forwarder.deliver(at_once=True), sender)
+    assert collector.refused == []
+    assert collector.events == [exposure().plain(), conversion().plain()]
+    assert collector.events[1]["experiments"] == [{"experiment_id": "12345", "variation_id": "98765"}]
+
+
+def test_a_wrong_secret_closes_the_webhook(collector, sender, exposure):
+    """The receiver refuses it; the events are dead letters, and nothing more is sent for a minute."""
+    dead = []
+    forwarder = Forwarder(
+        Webhook(f"{collector.url}/hook", "another", wall_clock=lambda: NOW_S), on_dead_letter=dead.append
+    )
+    forwarder.offer(exposure())
+    run(forwarder.deliver(at_once=True), sender)
+    assert collector.refused == ["signature"]
+    assert [letter.reason for letter in dead] == ["status 401"]
+    forwarder.offer(exposure(2))
+    assert forwarder.due_in_s > 59
+
+
+def test_a_webhook_that_is_down_gets_the_same_later(collector, sender, exposure):
+    """A 503 is tried again after what it asks for, with the same ids."""
+    clock = [0.0]
+    collector.faults.append((503, {"Retry-After": "7"}))
+    forwarder = Forwarder(
+        Webhook(f"{collector.url}/hook", collector.hook_secret, wall_clock=lambda: NOW_S), clock=lambda: clock[0]
+    )
+    forwarder.offer(exposure())
+    run(forwarder.deliver(at_once=True), sender)
+    assert forwarder.due_in_s == 7
+    clock[0] = 7
+    run(forwarder.deliver(), sender)
+    assert [event["event_id"] for event in collector.events] == ["id-12345"]
+
+
+def test_verifying():
+    """Body, time and secret must all be right."""
+    headers = {"x-kameleoon-timestamp": str(NOW_S), "X-KAMELEOON-SIGNATURE": sign("s", str(NOW_S), b"body")}
+    assert sign("s", "1", b"body") == "v1=" + hmac.new(b"s", b"1.body", "sha256").hexdigest()
+    assert verify("s", headers, b"body", now_s=NOW_S + 300)
+    assert not verify("s", headers, b"body", now_s=NOW_S + 301)
+    assert not verify("s", headers, b"other", now_s=NOW_S)
+    assert not verify("t", headers, b"body", now_s=NOW_S)
+    assert not verify("s", {}, b"body", now_s=NOW_S)
+    assert not verify("s", {**headers, "X-KAMELEOON-SIGNATURE": "v1=é"}, b"body", now_s=NOW_S)
+
+
+def test_an_event_too_large_for_the_webhook(exposure):
+    """It is refused before it is queued."""
+    destination = Webhook("https://x.test/", "s")
+    with pytest.raises(EventRefused, match="size"):
+        destination.check(destination.map(exposure(visitor_code="x" * 32_000)))
+    with pytest.raises(EventRefused, match="json"):
+        destination.check(destination.map(exposure(visitor_code="\ud800")))
+
+
+def test_lines_in_a_file_that_is_rotated(tmp_path, sender, exposure):
+    """Each event is a line; full files move on, and only so many are kept."""
+    path = tmp_path / "events.jsonl"
+    forwarder = Forwarder(JsonLines(path, max_bytes=500, keep=2))
+    for number in range(10, 18):
+        forwarder.offer(exposure(number, visitor_code="a\nb\u2028"))
+        run(forwarder.deliver(at_once=True), sender)
+    files = [path.with_name("events.jsonl.2"), path.with_name("events.jsonl.1"), path]
+    found = [json.loads(line)["experiment_id"] for file in files for line in file.read_text("utf-8").split("\n")[:-1]]
+    assert found == [str(number) for number in range(18 - len(found), 18)]
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["events.jsonl", "events.jsonl.1", "events.jsonl.2"]
+    assert all(one.stat().st_size <= 500 for one in files)
+
+
+def test_a_full_disk_loses_and_repeats_nothing(tmp_path, sender, exposure, monkeypatch):
+    """A batch that was half written is taken back and written again."""
+    path = tmp_path / "events.jsonl"
+    destination = JsonLines(path)
+    forwarder = Forwarder(destination)
+    forwarder.offer(exposure(1))
+
+    def half(file, content):
+        file.write(content[: len(content) // 2])
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(destination, "_write", half)
+        run(forwarder.deliver(at_once=True), sender)
+    assert path.read_bytes() == b""
+    assert (forwarder.pending, forwarder.counters["retried"]) == (1, 1)
+    run(forwarder.deliver(at_once=True), sender)
+    assert len(path.read_text().splitlines()) == 1
+
+
+def test_a_missing_directory_is_tried_again(tmp_path, sender, exposure):
+    """The file cannot be written until its directory is there."""
+    forwarder = Forwarder(JsonLines(tmp_path / "later" / "events.jsonl"))
+    forwarder.offer(exposure())
+    run(forwarder.deliver(at_once=True), sender)
+    (tmp_path / "later").mkdir()
+    run(forwarder.deliver(at_once=True), sender)
+    assert forwarder.counters["sent"] == 1
+
+
+def test_a_function_gets_events_of_its_own(sender, exposure):
+    """It may change what it gets; when it raises, it gets the same again."""
+    seen = []
+
+    def function(events):
+        seen.append(events[0].pop("experiment_id"))
+        if len(seen) == 1:
+            raise ValueError
+
+    forwarder = Forwarder(FunctionDestination(function))
+    forwarder.offer(exposure(5))
+    for _ in range(2):
+        run(forwarder.deliver(at_once=True), sender)
+    assert seen == ["5", "5"]
+    assert forwarder.pending == 0
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Webhook("ftp://x", "s"), lambda: Webhook("https://", "s"), lambda: Webhook("https://x", ""),
+        lambda: JsonLines("x", max_bytes=0), lambda: JsonLines("x", keep=0), lambda: FunctionDestination("x"),
+    ],
+)  # fmt: skip
+def test_settings_that_destinations_cannot_use(make):
+    """They are refused when the destination is made."""
+    with pytest.raises(ConfigException):
+        make()
+
+
+def test_importing_loads_no_http():
+    """HTTP is loaded with the first request."""
+    code = "import sys, kameleoon.destinations; sys.exit(bool({'requests', 'aiohttp'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
