@@ -104,6 +104,13 @@ class Forwarder:
         self._next_request_s = 0.0
         self._told: set[str] = set()
 
+    def after_fork_in_child(self) -> None:
+        """In a forked child: what was taken in before is the parent's to send."""
+        self._queue = deque()
+        self._pieces = []
+        self._events = self._bytes = 0
+        self._is_busy = False
+
     @property
     def pending(self) -> int:
         """Events taken in and neither sent nor given up."""

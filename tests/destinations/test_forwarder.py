@@ -250,3 +250,16 @@ def test_threads_may_offer_at_once(exposure):
     run(forwarder.deliver(at_once=True), NoNetwork(Clock()))
     assert sorted(int(event["experiment_id"]) for event in taken) == list(range(400))
     assert forwarder.pending == 0
+
+
+def test_a_forked_child_sends_only_what_is_its_own(feed, exposure):
+    """What the parent took in is left to the parent, also what it was sending at that moment."""
+    destination = Scripted(batch_events=1, requests_per_s=1)
+    forwarder, _, deliver, _ = feed(destination, 2)
+    parents = forwarder.deliver(at_once=True)
+    next(parents)
+    forwarder.after_fork_in_child()
+    assert forwarder.pending == 0
+    forwarder.offer(exposure(3))
+    deliver(at_once=True)
+    assert destination.batches == [["1"], ["3"]]
