@@ -254,20 +254,22 @@ def test_c7_making_and_forgetting_leaves_nothing():
             gc.collect()
             return tracemalloc.get_traced_memory()[0]
 
+        # Other tests of this process may have clients and servers of their own.
+        others, base = set(ours()), sockets()
         for _ in range(5):
             cycle()
         tracemalloc.start()
         try:
             cycle()
-            wait_until(lambda: sockets() <= 1)
+            wait_until(lambda: sockets() <= base)
             before = memory()
             for _ in range(50):
                 cycle()
-            wait_until(lambda: sockets() <= 1)
+            wait_until(lambda: sockets() <= base)
             grown = memory() - before
         finally:
             tracemalloc.stop()
-        wait_until(lambda: not ours())
+        wait_until(lambda: not set(ours()) - others)
         assert grown < 50 * 2048, "a client leaves less than 2 kB, and that only until the interpreter tidies up"
 
 
