@@ -67,6 +67,13 @@ def broken_roots(draw):
     return root, chance
 
 
+def took_s(ruleset, key, record, code):
+    """Seconds of this thread's own time that one flag takes, compiling included."""
+    started = time.thread_time()
+    ruleset.flag(key).decide(record, code, NOW)
+    return time.thread_time() - started
+
+
 @settings(max_examples=150)
 @given(broken_roots())
 def test_broken_configurations(drawn):
@@ -78,9 +85,10 @@ def test_broken_configurations(drawn):
     for _ in range(3):
         code, record = chance.code(), record_of(chance.known())
         for key in ruleset.flag_keys:
-            started = time.thread_time()
-            ruleset.flag(key).decide(record, code, NOW)
-            assert time.thread_time() - started < 0.05, as_text(root)
+            if took_s(ruleset, key, record, code) >= 0.05:
+                # A busy machine may have been slow once; a configuration that is slow is so each time.
+                again = [took_s(compile_ruleset(root), key, record, code) for _ in range(3)]
+                assert min(again) < 0.05, as_text(root)
         ruleset.audiences(record, code, NOW)
         for experiment in (1, 900, None, "x"):
             ruleset.of_experiment(experiment)
