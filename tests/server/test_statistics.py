@@ -223,7 +223,7 @@ def test_error_rates_by_simulation():
     and the sequential interval no more often than promised.
     """
     random = np.random.default_rng(20_260_101)
-    runs, looks, step, chance = 600, 30, 200, 0.1
+    runs, looks, step, chance = 2000, 14, 400, 0.1  # a look a day, for two weeks
     at_end = peeked = sequential = 0
     for _ in range(runs):
         ours, theirs = random.binomial(step, chance, (2, looks)).cumsum(axis=1)
@@ -236,9 +236,18 @@ def test_error_rates_by_simulation():
         peeked += min(p_values) < 0.05
         intervals = [found.interval for pair in pairs if (found := statistics.sequential_uplift(*pair))]
         sequential += any(not interval.low <= 0 <= interval.high for interval in intervals)
-    assert 0.03 < at_end / runs < 0.075
-    assert peeked / runs > 0.2
-    assert sequential / runs < 0.05
+    assert 0.04 <= at_end / runs <= 0.06
+    assert peeked / runs > 0.15
+    assert sequential / runs <= 0.05
+
+
+def test_a_broken_division_is_found():
+    """Of 100,000 visitors meant to be divided evenly, 52 to 48 is found; what chance does is not."""
+    assert statistics.sample_ratio_p([52_000, 48_000], [0.5, 0.5]) < 0.001
+    random = np.random.default_rng(3)
+    draws = random.binomial(100_000, 0.5, 2000)
+    alarms = sum(statistics.sample_ratio_p([int(n), 100_000 - int(n)], [0.5, 0.5]) < 0.001 for n in draws)
+    assert alarms <= 10
 
 
 def test_intervals_cover_the_truth_by_simulation():
