@@ -135,7 +135,7 @@ def test_ctrl_c_keeps_what_was_done(api, data_service, tmp_path):
 
 
 @pytest.mark.usefixtures("small_batches")
-@pytest.mark.parametrize("other", [rows(25)[::-1], rows(3), [*rows(20), *rows(1)]], ids=["other", "shorter", "grown"])
+@pytest.mark.parametrize("other", [rows(20)[::-1], rows(3), [*rows(20), *rows(1)]], ids=["other", "shorter", "grown"])
 def test_another_input_is_not_mixed_with_a_begun_job(api, data_service, tmp_path, other):
     """A resume file is refused with an input that is not its own, and nothing is sent."""
     api.import_conversions(rows(20), resume=tmp_path / "job.json")
@@ -239,3 +239,10 @@ def test_bulk_jobs_are_awaited_too(data_service, tmp_path):
 
     assert asyncio.run(import_all()).sent == 5
     assert len(data_service.events) == 5
+
+
+def test_two_jobs_are_two_jobs(api, data_service):
+    """The same conversions imported by another job count again: only a resume file makes a job go on."""
+    api.import_conversions(rows(5))
+    api.import_conversions(rows(5))
+    assert len(data_service.events) == 10

@@ -23,3 +23,21 @@ def test_the_impact_on_the_page_is_what_is_printed(tmp_path, capsys):
     assert main(["impact", str(tmp_path / "old.yaml"), str(tmp_path / "new.yaml")]) == 0
     shown = re.search(r"\$ kameleoon impact .*\n((?:    .*\n)+)", PAGE).group(1)
     assert "".join(f"    {line}\n" for line in capsys.readouterr().out.splitlines()) == shown
+
+
+def test_the_plan_on_the_page_is_what_is_printed(run, tmp_path):
+    """The example of a plan is one that was made."""
+    file = tmp_path / "project.yaml"
+    text = """project: {site_code: shop123456}
+environments: [production, staging]
+flags:
+  checkout:
+    rules: [{experiment: [off, on], exposition: 80%, key: spring}]
+    environments: {staging: {rules: [{experiment: [off, on], exposition: 80%, key: spring}]}}
+"""
+    file.write_text(text + "  banner: {}\n")
+    assert run("apply", file, "--yes")[0] == 0
+    file.write_text(text.replace("80%, key: spring}]}", "90%, key: spring}]}"))
+    shown = re.search(r"    shop123456 at .*\n((?:    .*\n)+)", PAGE).group(1)
+    out = run("plan", file)[1].split("\n", 1)[1]
+    assert "".join(f"    {line}\n" for line in out.splitlines()) == shown

@@ -4,8 +4,10 @@ import copy
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -305,7 +307,8 @@ def test_a_service_that_is_down_is_no_half_plan(run, service, file, monkeypatch)
 
 
 AT_TERMINAL = """
-import fcntl, sys, termios
+import fcntl, signal, sys, termios
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a runner in the background may have it ignored
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # so that Ctrl+C at this terminal is a signal to this process
 from kameleoon.__main__ import main
 sys.exit(main(sys.argv[1:]))
@@ -323,10 +326,13 @@ def test_a_person_is_asked_at_a_terminal(service, file, answer, code):
         stderr=ours,
         start_new_session=True,
     ) as process:
+        # A process that waits for ever would hold the test up for ever.
+        watchdog = threading.Timer(20, process.kill)
+        watchdog.start()
         os.close(ours)
         shown = b""
-        while b"[y/N]" not in shown:
-            shown += os.read(theirs, 4096)
+        while b"[y/N]" not in shown and (part := os.read(theirs, 4096)):
+            shown += part
         os.write(theirs, answer.encode())
         while True:
             try:
@@ -337,7 +343,31 @@ def test_a_person_is_asked_at_a_terminal(service, file, answer, code):
                 break
             shown += part
         assert process.wait(20) == code, shown.decode()
+        watchdog.cancel()
     os.close(theirs)
     assert b"+ flag checkout" in shown
     assert b"Traceback" not in shown
     assert bool(service.rows["feature-flags"]) == (code == 0)
+
+
+def test_ctrl_c_between_two_changes_keeps_what_is_done(run, service, file):
+    """An interrupt ends with code 1 and says how far it came; the next apply makes the rest."""
+
+    def interrupted(seen):
+        if seen.path == "/segments":
+            os.kill(os.getpid(), signal.SIGINT)
+        return service.any(seen)
+
+    service.routes["POST", "*"] = interrupted
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        code, _, err = run("apply", file, "--yes")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert code == 1
+    assert "interrupted" in err
+    assert "of 10 changes are done; run it again" in err
+    service.routes["POST", "*"] = service.any
+    assert run("apply", file, "--yes")[0] == 0
+    assert run("plan", file)[0] == 0
+    assert len(service.rows["segments"]) == 2
