@@ -5,7 +5,7 @@ Settings: as given by arguments, environment variables or a file, and frozen int
 `KameleoonClientConfig.freeze` refuses that and gives `Settings`, in seconds, which nothing changes any more.
 
 Source:
-    spec/network.md 2.
+    docs/service/network.md 2.
 """
 
 import logging
@@ -272,7 +272,7 @@ def _without_scheme(name: str, value: object) -> str:
     Lower a domain's case and take a leading ``http://`` or ``https://`` off, once.
 
     Source:
-        spec/network.md 2.3.
+        docs/service/network.md 2.3.
     """
     # What would end the attribute or the header in ``Set-Cookie`` is refused, though it be no worse a domain than others.
     if not isinstance(value, str) or re.search(r"[\x00-\x1f\x7f;]", value):
@@ -351,7 +351,7 @@ class KameleoonClientConfig:
         ConfigException: A value is of a wrong type, NaN, or no URL; names the setting or the variable.
 
     Source:
-        spec/network.md 2.1, 2.3.
+        docs/service/network.md 2.1, 2.3.
     """
 
     def __init__(
@@ -423,7 +423,7 @@ class KameleoonClientConfig:
             ConfigCredentialsInvalid: A credential is there and empty.
 
         Source:
-            spec/network.md 2.2; docs/architecture.md, "Settings that are wrong".
+            docs/service/network.md 2.2; docs/architecture.md, "Settings that are wrong".
         """
         config = cls.__new__(cls)
         config._take({}, _load(Path(config_path)), Path(config_path))  # noqa: SLF001  # an object of this very class

@@ -5,7 +5,7 @@ Pure, and below the client, because ``get_visitor_code`` and every integration f
 are made elsewhere; the time comes in.
 
 Source:
-    spec/network.md 7.
+    docs/service/network.md 7.
 """
 
 import json

@@ -21,7 +21,7 @@ All errors that reach an application.
 Each keeps its constructor's arguments in ``args``, so that copies and pickles give the same text.
 
 Source:
-    spec/network.md 1.3.
+    docs/service/network.md 1.3.
 """
 
 __all__ = [

@@ -25,7 +25,7 @@ def wire_headers(request: Request) -> dict[str, str]:
     Give all header fields of *request*, the library's own included; `User-Agent` names our own version.
 
     Source:
-        spec/network.md 4.2, "headers on every request".
+        docs/service/network.md 4.2, "headers on every request".
     """
     return {
         "User-Agent": f"kameleoon-sdk/{__version__}",

@@ -23,7 +23,7 @@ def encode(value: str) -> str:
         UnicodeEncodeError: *value* holds half of a surrogate pair, which has no UTF-8 form.
 
     Source:
-        spec/network.md 4.2.
+        docs/service/network.md 4.2.
     """
     return quote(value, safe=_SAFE)
 
@@ -39,6 +39,6 @@ def query(pairs: Iterable[tuple[str, str | None]]) -> str:
         UnicodeEncodeError: As `encode`.
 
     Source:
-        spec/network.md 4.2, "empty query values".
+        docs/service/network.md 4.2, "empty query values".
     """
     return "&".join(f"{name}={encode(value)}" for name, value in pairs if value)

@@ -35,7 +35,7 @@ class Endpoints:
         UnicodeEncodeError: *site_code* or *environment* holds half of a surrogate pair.
 
     Source:
-        spec/network.md 4.1 and 4.3 to 4.8.
+        docs/service/network.md 4.1 and 4.3 to 4.8.
     """
 
     site_code: str
@@ -97,7 +97,7 @@ class Endpoints:
             UnicodeEncodeError: *visitor_code* holds half of a surrogate pair.
 
         Source:
-            spec/network.md 4.7 and 6.2; the order is the wire's.
+            docs/service/network.md 4.7 and 6.2; the order is the wire's.
         """
         wanted = [
             ("kcs", data_filter.kcs),

@@ -90,7 +90,7 @@ class Response:
         Whether the content type says JSON.
 
         Source:
-            spec/network.md 4.2, "JSON decoding".
+            docs/service/network.md 4.2, "JSON decoding".
         """
         content_type = self.headers.get("content-type", "").partition(";")[0].strip().lower()
         return content_type == "application/json" or (

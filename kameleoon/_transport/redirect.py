@@ -40,7 +40,7 @@ def following_redirects(request: Request, clock: Callable[[], float]) -> Flow[Re
             to ``http``; otherwise as the driver throws it in.
 
     Source:
-        spec/network.md 4.2, "redirects".
+        docs/service/network.md 4.2, "redirects".
     """
     deadline = Deadline(clock, request.timeout_s)
     hop = request

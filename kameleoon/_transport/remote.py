@@ -50,7 +50,7 @@ def fetch_visitor(
         UnicodeEncodeError: *visitor_code* holds half of a surrogate pair.
 
     Source:
-        spec/network.md 4.7 and 6.1; faults B3, B13.
+        docs/service/network.md 4.7 and 6.1; faults B3, B13.
     """
     url = endpoints.visitor(visitor_code, data_filter, is_mapping_value=is_mapping_value)
     return _fetch_json(Request(RequestType.REMOTE_VISITOR_DATA, "GET", url, timeout_s=timeout_s), tokens, clock)
@@ -77,7 +77,7 @@ def fetch_map(
         UnicodeEncodeError: *key* holds half of a surrogate pair.
 
     Source:
-        spec/network.md 4.8 and 6.1; faults B3, B13.
+        docs/service/network.md 4.8 and 6.1; faults B3, B13.
     """
     return _fetch_json(Request(RequestType.REMOTE_DATA, "GET", endpoints.map(key), timeout_s=timeout_s), tokens, clock)
 
@@ -92,7 +92,7 @@ def tracking_request(endpoints: Endpoints, body: bytes, timeout_s: float) -> Req
         timeout_s: Seconds for everything, token included.
 
     Source:
-        spec/network.md 4.6.
+        docs/service/network.md 4.6.
     """
     return Request(
         RequestType.TRACKING,

@@ -34,7 +34,7 @@ def judge(status: int) -> Verdict:
         (again with another token), ``REFUSED`` for all else.
 
     Source:
-        spec/network.md 4.2; faults D1.
+        docs/service/network.md 4.2; faults D1.
     """
     if 200 <= status <= 299 or status in {304, 403}:
         return Verdict.ACCEPTED

@@ -94,7 +94,7 @@ def announced_version(event: ServerEvent) -> int | None:
     The version that an update event announces, in milliseconds, ``None`` when it names none that can be read.
 
     Source:
-        spec/network.md 4.4.
+        docs/service/network.md 4.4.
     """
     try:
         content = json.loads(event.data)

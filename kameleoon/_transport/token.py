@@ -89,7 +89,7 @@ class TokenSource:
         client_secret: OAuth client secret.
 
     Source:
-        spec/network.md 4.5.
+        docs/service/network.md 4.5.
     """
 
     __slots__ = ("_authorization", "_claim", "_held", "_lock", "_silent_until_s", "_url")
@@ -227,7 +227,7 @@ def authorised(
         TransportError: *request* itself got no response. A failure of the token endpoint raises nothing.
 
     Source:
-        spec/network.md 4.2, "401 on an authorised call", and 4.5; faults B13, D6.
+        docs/service/network.md 4.2, "401 on an authorised call", and 4.5; faults B13, D6.
     """
     deadline = Deadline(clock, request.timeout_s)
     token = yield from _obtain(tokens, clock, Deadline(clock, request.timeout_s * _TOKEN_SHARE))

@@ -13,7 +13,7 @@ class BrowserType(IntEnum):
     Browsers the service tells apart; the number is sent as ``browserIndex``.
 
     Source:
-        spec/evaluation.md 6.2.
+        docs/service/evaluation.md 6.2.
     """
 
     CHROME = 0

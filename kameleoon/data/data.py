@@ -9,7 +9,7 @@ class DataType(IntEnum):
     Kinds of facts about a visitor. Some are never made by applications: the SDK or the service's visitor data makes them.
 
     Source:
-        spec/evaluation.md 6.2.
+        docs/service/evaluation.md 6.2.
     """
 
     CUSTOM_DATA = 0

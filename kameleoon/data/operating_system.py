@@ -13,7 +13,7 @@ class OperatingSystemType(IntEnum):
     Operating systems the service tells apart; name and number are sent as ``os`` and ``osIndex``.
 
     Source:
-        spec/evaluation.md 6.2.
+        docs/service/evaluation.md 6.2.
     """
 
     WINDOWS = 0

@@ -17,7 +17,7 @@ class DataFileUpdateEvent:
         date_modified: When it last changed, in milliseconds since 1970.
 
     Source:
-        spec/network.md 3.4.
+        docs/service/network.md 3.4.
     """
 
     class Source(Enum):

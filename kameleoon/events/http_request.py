@@ -28,7 +28,7 @@ class HttpRequestFailure:
         cause: The exception for ``EXCEPTION``, else ``None``.
 
     Source:
-        spec/network.md 3.4.
+        docs/service/network.md 3.4.
     """
 
     class Reason(Enum):

@@ -93,7 +93,7 @@ def _shown(value: object) -> object:
     Make *value* plain to read: strings quoted, booleans as in JSON, containers expanded; the rest is left to ``%``.
 
     Source:
-        spec/network.md 1.4.
+        docs/service/network.md 1.4.
     """
     if isinstance(value, str):
         return f"'{value}'"

@@ -21,7 +21,7 @@ class FeatureFlag:
         default_variation_key: Key of the variation for visitors whom no rule catches.
 
     Source:
-        spec/evaluation.md 3.8.
+        docs/service/evaluation.md 3.8.
     """
 
     variations: Mapping[str, Variation]

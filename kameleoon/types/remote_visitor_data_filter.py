@@ -25,7 +25,7 @@ class RemoteVisitorDataFilter:
         personalization: Personalizations shown earlier.
 
     Source:
-        spec/network.md 6.2.
+        docs/service/network.md 6.2.
     """
 
     previous_visit_amount: int = 1

@@ -23,7 +23,7 @@ class Variation:
         name: Its name, for people.
 
     Source:
-        spec/evaluation.md 3.8.
+        docs/service/evaluation.md 3.8.
     """
 
     key: str

@@ -37,7 +37,7 @@ def hosts(endpoints):
 
 
 def test_urls_of_the_specification():
-    """Each URL is, to the letter, the one of spec/network.md 4.3 to 4.8."""
+    """Each URL is, to the letter, the one of docs/service/network.md 4.3 to 4.8."""
     assert PLAIN.configuration() == "https://sdk-config.kameleoon.eu/v3/a8st4f59bj"
     assert Endpoints(SITE, "production").configuration(1700000001234) == (
         "https://sdk-config.kameleoon.eu/v3/a8st4f59bj?environment=production&ts=1700000001234"
@@ -167,7 +167,7 @@ def recorded_hosts():
 @pytest.mark.parametrize(("network_domain", "data_domain", "expected"), list(recorded_hosts()))
 def test_hosts_of_the_recorded_cases(network_domain, data_domain, expected):
     """Hosts are those that the recorded cases of tests/vectors/network.json saw."""
-    # What the settings do to the domain before it gets here: spec/network.md 2.3.
+    # What the settings do to the domain before it gets here: docs/service/network.md 2.3.
     trimmed = network_domain and network_domain.lower().removeprefix("https://").removeprefix("http://").strip(".")
     endpoints = Endpoints(SITE, network_domain=trimmed).with_data_domain(data_domain)
     urls = [

@@ -107,7 +107,7 @@ def test_a_slow_token_and_a_slow_service_share_the_timeout(ask, tokens):
 
 
 def test_the_post_of_tracking_lines():
-    """It is the request of spec/network.md 4.6, and its status alone counts."""
+    """It is the request of docs/service/network.md 4.6, and its status alone counts."""
     request = tracking_request(ENDPOINTS, b"a=1\nb=2", 10.0)
     assert (request.kind, request.method, request.url) == (RequestType.TRACKING, "POST", ENDPOINTS.tracking())
     assert (request.headers, request.body) == ({"Content-Type": "*/*"}, b"a=1\nb=2")

@@ -63,7 +63,7 @@ class Service(Canned):
 
 
 def test_the_token_request_is_the_one_of_the_wire():
-    """Method, headers and body are those of spec/network.md 4.5."""
+    """Method, headers and body are those of docs/service/network.md 4.5."""
     request = tokens().request(5.0)
     assert (request.method, request.url, request.body) == ("POST", URL, b"grant_type=client_credentials")
     assert request.headers == {
@@ -307,7 +307,7 @@ def test_threads_get_one_claim():
 
 
 class TokenLife(RuleBasedStateMachine):
-    """Random histories of a token source, held against the rules of spec/network.md 4.5."""
+    """Random histories of a token source, held against the rules of docs/service/network.md 4.5."""
 
     @initialize()
     def start(self):
