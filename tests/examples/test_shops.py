@@ -175,8 +175,6 @@ def test_a_visit(browser, shop):
         assert [(event.visitor, event.parameters["revenue"]) for event in orders] == [(code, "49.9")]
         assert {event.visitor for event in backend.events()} == {code}
 
-        if "--preload" in SHOPS[shop]:  # what is left has nothing to do with it, and a start takes its time
-            return
         with running(shop, backend.url) as (url, _):
             page.open(url)
             assert (page.code, page.title, page.cookie["value"]) == (code, title, code)
