@@ -8,6 +8,7 @@ from kameleoon.api.data import DataApi
 from kameleoon.api.data_events import conversion, custom_data, experiment
 from kameleoon.api.errors import NotFound
 from kameleoon.api.filters import where
+from kameleoon.server.faults import Faults
 from kameleoon.server.project_file import parse_project
 from kameleoon.server.serve import LocalServer
 
@@ -91,3 +92,34 @@ def test_the_data_client_understands_the_server(server):
         assert len(api.get_maps(f"k{number}" for number in range(300))) == 300
         assert api.forget(["u-1"]).sent == 1
         assert api.get_visitor("u-1").current_visit is None
+
+
+def test_an_apply_gets_there_though_the_server_fails(server, tmp_path):
+    """With a fifth of the answers failing and some connections cut, apply is repeated until done, and does nothing twice."""
+    wanted = tmp_path / "wanted.yaml"
+    wanted.write_text(WANTED)
+    server.fail(Faults({503: 0.15}, reset=0.05))
+    codes = []
+    while not codes or (codes[-1] != 0 and len(codes) < 30):
+        codes.append(main(["apply", str(wanted), "--yes", "--url", server.url]))
+    server.fail(Faults())
+    assert codes[-1] == 0
+    assert main(["plan", str(wanted), "--url", server.url]) == 0
+    with AutomationApi(Credentials("any", "thing"), base_url=server.url) as api:
+        assert sorted(goal.name for goal in api.goals.list()) == ["purchase", "signup"]
+        keys = [flag.feature_key for flag in api.feature_flags.list()]
+        assert sorted(keys) == ["checkout", "old", "same"]
+
+
+def test_a_bulk_job_gets_there_though_the_server_fails(server):
+    """What fails for a while is sent again, and in the end every map is there."""
+    with DataApi("shop123456", Credentials("any", "thing"), base_url=server.url) as api:
+        server.fail(Faults({503: 0.1}, reset=0.05))
+        wanted = {f"k{number}": {"n": number} for number in range(40)}
+        for _ in range(10):
+            report = api.import_maps(wanted)
+            if report.sent == len(wanted):
+                break
+        server.fail(Faults())
+        assert report.sent == len(wanted)
+        assert len(api.get_maps(wanted)) == len(wanted)
