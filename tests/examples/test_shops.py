@@ -125,12 +125,14 @@ class Page:
 
     def click(self, name):
         """Press a button that sends a form; the page is loaded anew when this returns."""
-        from selenium.webdriver.support.expected_conditions import staleness_of
+        from selenium.common.exceptions import WebDriverException
         from selenium.webdriver.support.wait import WebDriverWait
 
-        button = self._browser.find_element("id", name)
-        button.click()
-        WebDriverWait(self._browser, 20, poll_frequency=0.02).until(staleness_of(button))
+        # A mark in the old page tells it from the new one. While the browser is between the two it may refuse any question.
+        self._browser.execute_script("window.isOld = true")
+        self._browser.find_element("id", name).click()
+        wait = WebDriverWait(self._browser, 20, poll_frequency=0.02, ignored_exceptions=[WebDriverException])
+        wait.until(lambda browser: browser.execute_script("return !window.isOld && document.readyState === 'complete'"))
         return self
 
     @property
