@@ -55,12 +55,12 @@ def through_client(sink, **settings):
     """Seconds to track the events, to hand them over, and to have them delivered."""
     with sink.client(**settings) as client:
         client.wait_init()
-        client._schedule._job("tracking").due_s = None
+        client._core.schedule._job("tracking").due_s = None
         started = time.perf_counter()
         for place in range(EVENTS):
             client.track_conversion(f"v{place}", 5)
         tracked = time.perf_counter()
-        client._tracker.collect()
+        client._core.tracker.collect()
         handed = time.perf_counter()
         result = client.flush("v0", timeout=60.0)
         assert result.pending == 0, result

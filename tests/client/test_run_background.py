@@ -41,16 +41,16 @@ def test_the_task_wakes_when_a_job_becomes_due(server):
             task = asyncio.create_task(client.run_background())
             await until(client.is_ready)
             await asyncio.sleep(0)
-            job = client._schedule._job("access token")
+            job = client._core.schedule._job("access token")
             runs = job.runs
             started = time.monotonic()
-            await asyncio.to_thread(client._schedule.hasten, "access token")
+            await asyncio.to_thread(client._core.schedule.hasten, "access token")
             await until(lambda: job.runs > runs)
             assert time.monotonic() - started < 1.0
             assert threading.active_count() == before + 1, "only the thread of to_thread"
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            assert client._schedule._watchers == []
+            assert client._core.schedule._watchers == []
 
     before = threading.active_count()
     asyncio.run(application())
@@ -64,8 +64,8 @@ def test_the_task_sleeps_between_jobs(server):
             task = asyncio.create_task(client.run_background())
             await until(client.is_ready)
             looks = []
-            idle_s = client._schedule.idle_s
-            client._schedule.idle_s = lambda: looks.append(1) or idle_s()
+            idle_s = client._core.schedule.idle_s
+            client._core.schedule.idle_s = lambda: looks.append(1) or idle_s()
             await asyncio.sleep(0.2)
             assert len(looks) <= 2
             task.cancel()
@@ -91,8 +91,8 @@ def test_a_job_that_breaks_ends_nothing(server, caplog):
 
     async def application():
         async with make(server) as client:
-            client._schedule._job("access token").make = lambda: 1 / 0
-            client._schedule.hasten("access token")
+            client._core.schedule._job("access token").make = lambda: 1 / 0
+            client._core.schedule.hasten("access token")
             task = asyncio.create_task(client.run_background())
             await until(client.is_ready)
             await until(lambda: "access token" in caplog.text)

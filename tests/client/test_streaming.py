@@ -125,7 +125,7 @@ def wait_until(holds, timeout_s=5.0):
 
 def wait_for_the_first_look(client):
     """Wait until what may have changed before the stream was open has been fetched, so that later fetches are the test's."""
-    wait_until(lambda: client._schedule._job("announced configuration").runs == 1)
+    wait_until(lambda: client._core.schedule._job("announced configuration").runs == 1)
 
 
 def has(client, version):
@@ -202,10 +202,10 @@ def test_a_stream_that_cannot_be_kept_is_tried_again_and_polling_goes_on(service
     service.wait_for_streams(4)
     service.version = 2
     wait_until(lambda: has(client, 2))
-    assert client._streaming._listener._failures >= 3
+    assert client._core.streaming._listener._failures >= 3
     service.on_stream = service.hold
     service.wait_for_streams(len(service.streams) + 1)
-    wait_until(lambda: client._streaming.is_open)
+    wait_until(lambda: client._core.streaming.is_open)
 
 
 def test_waits_grow_and_are_never_in_step():
@@ -223,10 +223,10 @@ def test_polling_rests_while_the_stream_is_open(service, make_client):
     client = make_client(refresh_interval_minute=0.0005)
     assert client.wait_init(5000)
     service.wait_for_streams(1)
-    wait_until(lambda: client._streaming.is_open)
+    wait_until(lambda: client._core.streaming.is_open)
     wait_for_the_first_look(client)
-    before, runs = len(service.fetches()), client._schedule._job("configuration").runs
-    wait_until(lambda: client._schedule._job("configuration").runs >= runs + 5)
+    before, runs = len(service.fetches()), client._core.schedule._job("configuration").runs
+    wait_until(lambda: client._core.schedule._job("configuration").runs >= runs + 5)
     assert len(service.fetches()) <= before + 1
 
 
@@ -267,7 +267,7 @@ def test_switching_streaming_off_ends_it_at_once(service, make_client):
     service.announce(2)
     wait_until(lambda: has(client, 2))
     wait_until(lambda: not stream_threads(), 1.0)
-    assert not client._streaming.is_open
+    assert not client._core.streaming.is_open
 
 
 def test_closing_ends_a_silent_stream_at_once(service, make_client):
@@ -275,7 +275,7 @@ def test_closing_ends_a_silent_stream_at_once(service, make_client):
     client = make_client()
     assert client.wait_init(5000)
     service.wait_for_streams(1)
-    wait_until(lambda: client._streaming.is_open)
+    wait_until(lambda: client._core.streaming.is_open)
     started = time.monotonic()
     client.close()
     assert time.monotonic() - started < 1.0
@@ -422,7 +422,7 @@ def test_the_local_server_streams_its_changes(tmp_path):
         KameleoonClient("demoshop01", KameleoonClientConfig("id", "secret", base_url=server.url)) as client,
     ):
         assert client.wait_init(5000)
-        wait_until(lambda: client._streaming.is_open)
+        wait_until(lambda: client._core.streaming.is_open)
         path.write_text(demo.replace("recommendations:\n", "brand_new:\n"))
         server.publish(read_project(path))
         wait_until(lambda: "brand_new" in client.get_data_file().feature_flags)

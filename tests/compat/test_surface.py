@@ -334,4 +334,4 @@ def test_the_deprecated_argument_warns_once_for_each_place(client, name):
             getattr(client, name)(*WITH_UNIQUE_IDENTIFIER[name], is_unique_identifier=True)
     about = [warning for warning in caught if "is_unique_identifier" in str(warning.message)]
     assert [(warning.category, warning.filename) for warning in about] == [(DeprecationWarning, __file__)]
-    assert client._store.peek("visitor").is_unique is True
+    assert client._core.store.peek("visitor").is_unique is True

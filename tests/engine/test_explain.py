@@ -118,15 +118,15 @@ def test_nothing_is_left_behind(client):
     """Neither a visitor, nor an assignment, nor anything to send, nor activity of a known visitor."""
     client.explain("visitor-1", "checkout")
     client.evaluate("visitor-1", "checkout")
-    assert len(client._store) == 0
+    assert len(client._core.store) == 0
     client.get_variation("visitor-2", "checkout")
-    visitor = client._store.peek("visitor-2")
+    visitor = client._core.store.peek("visitor-2")
     before = (visitor.last_s, dict(visitor.record.assignments), set(visitor.record.unsent))
-    registered = set(client._tracker._registered)
+    registered = set(client._core.tracker._registered)
     client.explain("visitor-2", "banner")
     client.evaluate("visitor-2", "banner")
     assert (visitor.last_s, dict(visitor.record.assignments), set(visitor.record.unsent)) == before
-    assert set(client._tracker._registered) == registered
+    assert set(client._core.tracker._registered) == registered
 
 
 @pytest.mark.parametrize("key", ["checkout", "banner", "popup", "tenant_ui", "legacy"])
@@ -160,12 +160,12 @@ def test_reasons(client):
 
 def test_stale(client):
     """While the last fetch failed the answer says that it may be old."""
-    client._configuration.failure = "HTTP 500"
+    client._core.configuration.failure = "HTTP 500"
     assert client.evaluate("visitor-1", "checkout").reason is Reason.STALE
     explanation = client.explain("visitor-1", "checkout")
     assert explanation.is_stale
     assert explanation.reason is Reason.SPLIT
-    client._configuration.failure = None
+    client._core.configuration.failure = None
     assert client.evaluate("visitor-1", "checkout").reason is Reason.SPLIT
 
 

@@ -166,7 +166,7 @@ def test_an_evaluation_returns_within_50_ms(fields):
             started = time.thread_time()
             assert client.is_feature_active(code, "f") is False
             assert time.thread_time() - started < 0.05
-        ruleset = client._evaluation.ruleset
+        ruleset = client._core.evaluation.ruleset
         assert ruleset.patterns.timeouts == 3
         assert len([problem for problem in ruleset.problems if "too long" in problem.reason]) == 1
         client.add_data("good", *told("aaa"))
@@ -178,7 +178,7 @@ def test_the_time_comes_from_the_settings():
     config = KameleoonClientConfig(source=condition(), multi_threading=False, regex_timeout_millisecond=8)
     with KameleoonClient("patterns", config) as client:
         client.wait_init()
-        assert client._evaluation.ruleset.patterns._timeout_s == pytest.approx(0.004)
+        assert client._core.evaluation.ruleset.patterns._timeout_s == pytest.approx(0.004)
 
 
 def test_bad_pattern_is_a_named_problem():

@@ -34,7 +34,7 @@ def test_row(client, row):
         client.add_data(code, *eval(f"({told},)", names))
     variations = client.get_variations(code)
     assert {key: [v.key, v.id_, v.experiment_id] for key, v in variations.items()} == row["gets"]
-    stored = client._store.peek(code).record.assignments
+    stored = client._core.store.peek(code).record.assignments
     assert {str(key): assignment.variation_id for key, assignment in stored.items()} == row["stored"]
 
 

@@ -189,7 +189,7 @@ def test_c3_an_asyncio_run_for_each_call():
                 assert data == [{}] * 5
                 assert (visitor_data, ready, flushed.pending) == ([], True, 0)
             gc.collect()
-        assert not client._async_sender._lives
+        assert not client._core.async_sender._lives
 
 
 class Awkward:
@@ -294,7 +294,7 @@ def test_d3_a_service_that_asks_to_wait_is_left_alone(status):
     """``Retry-After`` is honoured by the next poll, with a jitter of its own."""
     with Scripted(answers(v3=reply(status, Retry_After="100"))) as server, make(server) as client:
         assert client.wait_init() is False
-        waits = [client._configuration.until_next_s() for _ in range(50)]
+        waits = [client._core.configuration.until_next_s() for _ in range(50)]
         assert 100 <= min(waits) < max(waits) <= 125
         assert count(server, "/v3/site") == 1
 
@@ -303,13 +303,13 @@ def test_d3_a_service_that_fails_is_asked_less_and_less():
     """Waits double from five seconds up to the interval, never the same for two workers; success ends them."""
     with Scripted(answers(v3=reply(500))) as server, make(server) as client:
         assert client.wait_init() is False
-        configuration = client._configuration
+        configuration = client._core.configuration
         for failures, longest in ((1, 5), (2, 10), (3, 20), (100, 3600)):
             configuration._failures = failures
             waits = [configuration.until_next_s() for _ in range(50)]
             assert longest / 2 <= min(waits) < max(waits) <= longest
         server.answers["/v3/site"] = GOOD
-        client._schedule.hasten("configuration")
+        client._core.schedule.hasten("configuration")
         wait_until(client.is_ready)
         wait_until(lambda: configuration.until_next_s() > 3000)
 
@@ -352,7 +352,7 @@ def test_d9_everything_goes_through_the_proxy(monkeypatch):
             assert asyncio.run(client.get_remote_data_async("key")) == {}
             client.track_conversion("visitor", 1)
             assert client.flush("visitor", timeout=5.0).sent == 1
-            wait_until(lambda: client._streaming.is_open)
+            wait_until(lambda: client._core.streaming.is_open)
 
 
 def test_d11_bodies_have_a_bound():
@@ -431,7 +431,7 @@ def test_f5_no_secret_and_no_visitor_in_the_log(failure):
         assert not [secret for secret in secrets if secret in message]
         if level <= LogLevel.INFO:
             assert not [word for word in visitor if word in message], message
-    shown = repr(client) + repr(client.settings) + str(client.settings) + repr(client._tokens)
+    shown = repr(client) + repr(client.settings) + str(client.settings) + repr(client._core.tokens)
     assert not [secret for secret in secrets if secret in shown]
 
 

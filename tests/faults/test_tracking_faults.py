@@ -115,14 +115,14 @@ def test_the_end_waits_for_no_other_work():
     with Sink() as sink, socket.create_server(("127.0.0.1", 0)) as silent:
         body = f"""
         client = make_client()
-        client._schedule._job("configuration").make = client._renew_token
+        client._core.schedule._job("configuration").make = client._core.renew_token
         from kameleoon._transport.message import Request
         from kameleoon.events import RequestType
         def stuck():
             yield Request(RequestType.DATAFILE, "GET", "http://127.0.0.1:{silent.getsockname()[1]}/", timeout_s=20)
-        client._schedule._job("configuration").make = stuck
-        client._schedule.hasten("configuration")
-        while client._schedule._job("configuration").due_s is not None:
+        client._core.schedule._job("configuration").make = stuck
+        client._core.schedule.hasten("configuration")
+        while client._core.schedule._job("configuration").due_s is not None:
             time.sleep(0.01)
         client.track_conversion("v", 5)
         """
@@ -219,14 +219,14 @@ def test_a_child_that_never_uses_the_client_ends_quietly(sink):
         client = make_client()
         client.wait_init()
         client.track_conversion("parent", 1)
-        client._store._lock.acquire()
-        client._closing.acquire()
+        client._core.store._lock.acquire()
+        client._core.closing.acquire()
         pid = os.fork()
         if pid == 0:
             sys.exit(0)
         assert os.waitpid(pid, 0)[1] == 0
-        client._store._lock.release()
-        client._closing.release()
+        client._core.store._lock.release()
+        client._core.closing.release()
         """,
         timeout_s=15,
     )
@@ -249,7 +249,7 @@ def test_a_fork_while_events_are_on_their_way(tmp_path):
                 for number in range(50):
                     client.track_conversion(f"v{number}", number)
                 client.flush(instant=True)
-                while not client._delivery._is_busy:
+                while not client._core.delivery._is_busy:
                     time.sleep(0.001)
                 pid = os.fork()
                 client.track_conversion("both", 1000 if pid else 2000)
@@ -348,7 +348,7 @@ def test_uvloop_starts_subprocesses(sink):
                 client.track_conversion("v", number)
                 process = await asyncio.create_subprocess_exec(sys.executable, "-c", "pass")
                 assert await process.wait() == 0
-                client.after_fork_in_child()  # as a hook that runs in the memory of its parent does
+                client._core.after_fork_in_child()  # as a hook that runs in the memory of its parent does
                 client.track_conversion("v", 10 + number)
         uvloop.run(application())
         """,
@@ -455,12 +455,12 @@ def test_flushing_all_again_and_again_announces_nobody_again(sink):
     """A visitor with nothing new is told as active once, and his session is not extended."""
     with sink.client() as client:
         client.add_data("v", CustomData(1, "x"))
-        last_s = client._store.peek("v").last_s
+        last_s = client._core.store.peek("v").last_s
         for _ in range(5):
             client.flush()
             client.flush(instant=True)
             client.flush(timeout=5.0)
-        assert client._store.peek("v").last_s == last_s
+        assert client._core.store.peek("v").last_s == last_s
         client.track_conversion("v", 5)
         client.flush(timeout=5.0)
     assert [fields["eventType"] for fields in sink.taken()] == ["customData", "conversion"]
@@ -480,8 +480,8 @@ def test_timer_and_instant_flushes_race(sink):
     """Eight threads flush one visitor while the timer runs: each event is taken once, and nobody is announced in between."""
     with sink.client(tracking_interval_millisecond=1000) as client:
         client.wait_init()
-        client._schedule._job("tracking").wait_s = lambda: 0.001
-        client._schedule.hasten("tracking")
+        client._core.schedule._job("tracking").wait_s = lambda: 0.001
+        client._core.schedule.hasten("tracking")
 
         def work(first):
             for number in range(first, first + 50):
@@ -571,7 +571,7 @@ def test_a_service_that_hangs_gets_one_request_at_a_time():
         hangs = threading.Event()
         sink.answer = lambda _lines: None if hangs.is_set() and not sink.over.wait(1.0) else 204
         with sink.client(default_timeout_millisecond=300) as client:
-            client._schedule._job("tracking").wait_s = lambda: 0.01
+            client._core.schedule._job("tracking").wait_s = lambda: 0.01
             for number in range(100):
                 if number == 30:
                     hangs.set()
@@ -590,7 +590,7 @@ def test_a_service_that_hangs_gets_one_request_at_a_time():
 def test_after_an_outage_one_probe_and_then_full_batches():
     """Events of 100,000 visitors waited: one line alone, then as many as a request holds, all at once."""
     with Sink(lambda _lines: 503) as sink, sink.client() as client:
-        client._outbox.put(
+        client._core.outbox.put(
             [
                 Line(
                     f"visitorCode=v{number}",
@@ -616,8 +616,8 @@ def test_too_many_events_are_bounded_counted_and_said_once(sink, caplog):
 
     sink.answer = lambda _lines: 503
     with sink.client(exit_timeout_millisecond=0) as client:
-        client._outbox._max_lines = 50
-        assert isinstance(client._outbox, MemoryOutbox)
+        client._core.outbox._max_lines = 50
+        assert isinstance(client._core.outbox, MemoryOutbox)
         for number in range(80):
             client.track_conversion("v", number)
             client.flush("v", instant=True)

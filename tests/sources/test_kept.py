@@ -281,7 +281,7 @@ def test_many_processes_ask_once(tmp_path):
         config = KameleoonClientConfig("id", "secret", base_url=sys.argv[1], data_dir={str(tmp_path)!r})
         with KameleoonClient("site", config) as client:
             sys.stdin.readline()
-            assert client.wait_init(8000), client._configuration.failure
+            assert client.wait_init(8000), client._core.configuration.failure
             assert client.get_data_file().date_modified == 5
     """
     with Scripted({"/v3/site": slowly}) as server:

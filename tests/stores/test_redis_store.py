@@ -231,14 +231,14 @@ def test_while_redis_is_away_the_worker_goes_on(caplog):
                 assert one.get_variation("v", "flag").key == "on"
             one.add_data("v", CustomData(2, "y"))
             one.track_conversion("v", 5)
-            assert set(one._store.read("v").record.custom_data) == {1, 2}
+            assert set(one._core.store.read("v").record.custom_data) == {1, 2}
             assert one.flush("v", timeout=5.0).pending == 0
             assert sink.goals() == [5]
             assert sum("Redis cannot be reached" in record.getMessage() for record in caplog.records) == 1 + (
                 stores[1]._is_away
             )
             server.start()
-            until(lambda: one._store.read("v") is not None and not stores[0]._is_away)
+            until(lambda: one._core.store.read("v") is not None and not stores[0]._is_away)
             until(lambda: (visitor := stores[1].read("v")) is not None and 2 in visitor.record.custom_data)
             one.flush("v", timeout=5.0)
             two.flush("v", timeout=5.0)
