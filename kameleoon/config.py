@@ -9,311 +9,31 @@ Source:
 """
 
 import logging
-import math
 import os
-import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from numbers import Integral, Real
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal, NoReturn, TypeAlias, cast
-from urllib.parse import urlsplit
+from typing import Any, Final, cast
 
-from kameleoon.exceptions import ConfigCredentialsInvalid, ConfigException, ConfigFileNotFound
-from kameleoon.logging.kameleoon_logger import KameleoonLogger
+from kameleoon._settings.file import load
+from kameleoon._settings.readers import (
+    CREDENTIALS,
+    SETTINGS,
+    RefusedError,
+    Setting,
+    displayed,
+    read_or_raise,
+    read_variable,
+)
+from kameleoon._settings.values import SameSite, Settings
+from kameleoon.exceptions import ConfigCredentialsInvalid, ConfigException
 
 __all__ = ["DEFAULT_CONFIG_PATH", "KameleoonClientConfig", "Settings"]
 
 DEFAULT_CONFIG_PATH: Final = "/etc/kameleoon/client-python.yaml"
 
 _VARIABLE_PREFIX: Final = "KAMELEOON_"
-_CREDENTIALS: Final = {"client_id": "Client ID", "client_secret": "Client secret"}
 _PLACEHOLDERS: Final = {"client_id": "1", "client_secret": "2"}
-
-# Waits of the operating system overflow far above this; nobody means more.
-_CENTURY_S: Final = 3_153_600_000
-
-SameSite: TypeAlias = Literal["Strict", "Lax", "None"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """
-    What a client works with. Times are in seconds.
-
-    Attributes:
-        client_id: Identifier for the service; empty without network.
-        client_secret: Secret for the service; empty without network.
-        refresh_interval_s: Between two fetches of the configuration.
-        session_duration_s: Of inactivity, after which a visitor is forgotten.
-        timeout_s: For one call to the service.
-        tracking_interval_s: Between two sendings of tracking data, 1 to 5.
-        exit_timeout_s: For sending what is left when the process ends.
-        regex_timeout_s: For matching one pattern.
-        environment: Name of the environment, ``None`` for the default one.
-        top_level_domain: ``Domain`` of the visitor cookie, empty for none.
-        network_domain: Own domain in place of the service's, ``None`` for none.
-        base_url: One base URL for all services, without a slash at its end; ``None`` for the service's own hosts.
-        multi_threading: ``False`` when no thread may be started.
-        data_dir: Where the last configuration and unsent events are kept, ``None`` for nowhere.
-        max_visitors: How many visitors are remembered at once.
-        visitor_store: Where they are remembered, ``None`` for memory.
-        source: Where configuration comes from, ``None`` for the service.
-        cookie_secure: Whether the visitor cookie has ``Secure``.
-        cookie_samesite: The visitor cookie's ``SameSite``, ``None`` for none.
-        cookie_removed_on_refusal: Whether refused consent deletes the visitor cookie.
-        logger: The standard logger to use in place of ``Kameleoon SDK``, ``None`` for that one.
-    """
-
-    client_id: str
-    client_secret: str = field(repr=False)
-    refresh_interval_s: float
-    session_duration_s: float
-    timeout_s: float
-    tracking_interval_s: float
-    exit_timeout_s: float
-    regex_timeout_s: float
-    environment: str | None
-    top_level_domain: str
-    network_domain: str | None
-    base_url: str | None
-    multi_threading: bool | None
-    data_dir: Path | None
-    max_visitors: int
-    visitor_store: object | None
-    source: object | None
-    cookie_secure: bool
-    cookie_samesite: SameSite | None
-    cookie_removed_on_refusal: bool
-    logger: logging.Logger | None
-
-
-class _RefusedError(Exception):
-    """A value is not allowed; the argument says what is."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Setting:
-    """
-    One setting.
-
-    Attributes:
-        default: Used when nothing is given.
-        read: Gives the value to keep, or raises `_RefusedError`. It may warn and correct.
-        read_yaml: The same for a value in a file, where the vendor's SDK is stricter about types.
-        parse: Gives what *read* takes for the text of an environment variable; ``None`` when text will not do.
-    """
-
-    default: Any
-    read: Callable[[str, Any], Any]
-    read_yaml: Callable[[str, Any], Any] | None = None
-    parse: Callable[[str], Any] | None = str
-
-
-def _refuse(allowed: str) -> NoReturn:
-    raise _RefusedError(allowed)
-
-
-def _duration(
-    *, default: float, unit: str, per_second: float, zero: bool = False, whole_in_file: bool = False
-) -> _Setting:
-    """Setting for a time. One that is too short becomes the default, one beyond a century a century, with a warning."""
-    least = "0 or more" if zero else "above 0"
-    allowed = f"a number of {unit}s, {least}"
-    longest = _CENTURY_S * per_second
-
-    def read(name: str, value: object) -> float:
-        number = _number(value, allowed)
-        if number < 0 or (number == 0 and not zero):
-            _warn_out_of_range(name, value, f"{least} {unit}s", default)
-            return default
-        if number > longest:
-            _warn_out_of_range(name, value, f"{least} and at most {longest:.0f} {unit}s", longest)
-            return longest
-        return number
-
-    def read_yaml(name: str, value: object) -> float:
-        if whole_in_file and not isinstance(value, int):
-            _refuse(f"a whole number of {unit}s, {least}")
-        return read(name, value)
-
-    return _Setting(default, read, read_yaml, _parse_number)
-
-
-def _read_tracking_interval(name: str, value: object) -> float:
-    number = _number(value, "a number of milliseconds from 1000 to 5000")
-    kept = min(max(number, 1000), 5000)
-    if kept != number:
-        _warn_out_of_range(name, value, "from 1000 to 5000 milliseconds", kept)
-    return kept
-
-
-def _read_tracking_interval_yaml(name: str, value: object) -> float:
-    if not isinstance(value, int):
-        _refuse("a whole number of milliseconds from 1000 to 5000")
-    return _read_tracking_interval(name, value)
-
-
-def _read_max_visitors(name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        _refuse("a whole number of visitors, above 0")
-    if value < 1:
-        _warn_out_of_range(name, value, "above 0", 1_000_000)
-        return 1_000_000
-    return int(value)
-
-
-def _number(value: object, allowed: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float, Real)):
-        _refuse(allowed)
-    try:
-        number = value if isinstance(value, int) else float(value)
-        finite = math.isfinite(number)
-    except OverflowError:  # an integer beyond a float's range
-        finite = False
-    if not finite:
-        _refuse(allowed)
-    return number
-
-
-def _warn_out_of_range(name: str, value: object, allowed: str, used: float) -> None:
-    KameleoonLogger.warning(f"Setting {name} is {value!r}, allowed is {allowed}; {used:g} is used")
-
-
-def _parse_number(text: str) -> float:
-    return int(text) if re.fullmatch(r"\s*[+-]?[0-9]{1,300}\s*", text) else float(text)
-
-
-def _parse_flag(text: str) -> bool:
-    return {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}[
-        text.strip().lower()
-    ]
-
-
-def _read_text(_: str, value: object) -> str:
-    return value if isinstance(value, str) else _refuse("text")
-
-
-def _read_credential(_: str, value: object) -> object:
-    return value if isinstance(value, str) else _refuse("text; put a number in quotes")
-
-
-def _read_flag(_: str, value: object) -> bool:
-    return value if isinstance(value, bool) else _refuse("true or false")
-
-
-def _read_object(_: str, value: object) -> object:
-    return value
-
-
-def _refuse_in_file(_: str, __: object) -> NoReturn:
-    _refuse("nothing in a file: it is given as an argument")
-
-
-def _read_logger(_: str, value: object) -> logging.Logger:
-    return value if isinstance(value, logging.Logger) else _refuse("a logging.Logger, given as an argument")
-
-
-def _read_path(_: str, value: object) -> Path | None:
-    if not isinstance(value, (str, os.PathLike)) or isinstance(os.fspath(value), bytes) or "\0" in os.fspath(value):
-        _refuse("the path of a directory")
-    return Path(value) if os.fspath(value) else None
-
-
-def _read_samesite(_: str, value: object) -> SameSite:
-    for choice in ("Strict", "Lax", "None"):
-        if isinstance(value, str) and value.lower() == choice.lower():
-            return choice
-    _refuse("Strict, Lax or None")
-
-
-def _read_base_url(_: str, value: object) -> str | None:
-    allowed = "an http or https URL without user, query and fragment, such as http://localhost:8080"
-    if value == "":
-        return None
-    if not isinstance(value, str) or re.search(r"[\x00-\x20\x7f]", value):
-        _refuse(allowed)
-    try:
-        url = urlsplit(value)
-        usable = url.scheme in ("http", "https") and bool(url.hostname) and (url.port is None or url.port > 0)
-    except ValueError:
-        usable = False
-    if not usable or "@" in url.netloc or "?" in value or "#" in value:
-        _refuse(allowed)
-    return value.rstrip("/")
-
-
-_LABEL: Final = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
-_DOMAIN: Final = re.compile(rf"localhost|\.?{_LABEL}(?:\.{_LABEL}){{1,126}}", re.ASCII)
-
-
-def _read_top_level_domain(name: str, value: object) -> str:
-    domain = _without_scheme(name, value)
-    if not domain:
-        KameleoonLogger.warning("Setting top_level_domain is empty: the visitor cookie will have no Domain")
-    elif not _DOMAIN.fullmatch(domain):
-        KameleoonLogger.error(f"Setting top_level_domain is {domain!r}, which is no domain; it is used all the same")
-    return domain
-
-
-def _read_network_domain(name: str, value: object) -> str | None:
-    given = _without_scheme(name, value)
-    domain = given.strip(".")
-    if _DOMAIN.fullmatch(domain):
-        return domain
-    if given:
-        KameleoonLogger.error(f"Setting network_domain is {given!r}, which is no domain; it is not used")
-    return None
-
-
-def _without_scheme(name: str, value: object) -> str:
-    """
-    Lower a domain's case and take a leading ``http://`` or ``https://`` off, once.
-
-    Source:
-        docs/service/network.md 2.3.
-    """
-    # What would end the attribute or the header in ``Set-Cookie`` is refused, though it be no worse a domain than others.
-    if not isinstance(value, str) or re.search(r"[\x00-\x1f\x7f;]", value):
-        _refuse("a domain such as example.com")
-    lowered = value.lower()
-    domain = re.sub(r"https?://", "", lowered, count=1) if re.match(r"https?://", lowered) else lowered
-    if domain != lowered:
-        KameleoonLogger.warning(f"Setting {name} is {value!r}; {domain!r} is used, without its scheme")
-    return domain
-
-
-_MINUTES: Final = 1 / 60
-_MILLISECONDS: Final = 1000
-
-_SETTINGS: Final[dict[str, _Setting]] = {
-    "client_id": _Setting("", _read_credential),
-    "client_secret": _Setting("", _read_credential),
-    "refresh_interval_minute": _duration(default=60, unit="minute", per_second=_MINUTES),
-    "session_duration_minute": _duration(default=30, unit="minute", per_second=_MINUTES),
-    "default_timeout_millisecond": _duration(
-        default=10_000, unit="millisecond", per_second=_MILLISECONDS, whole_in_file=True
-    ),
-    "environment": _Setting(None, _read_text),
-    "top_level_domain": _Setting("", _read_top_level_domain),
-    "logger": _Setting(None, _read_logger, parse=None),
-    "multi_threading": _Setting(None, _read_flag, parse=_parse_flag),
-    "tracking_interval_millisecond": _Setting(
-        1000, _read_tracking_interval, _read_tracking_interval_yaml, _parse_number
-    ),
-    "network_domain": _Setting(None, _read_network_domain),
-    "data_dir": _Setting(None, _read_path),
-    "max_visitors": _Setting(1_000_000, _read_max_visitors, parse=_parse_number),
-    "visitor_store": _Setting(None, _read_object, _refuse_in_file, parse=None),
-    "exit_timeout_millisecond": _duration(default=2000, unit="millisecond", per_second=_MILLISECONDS, zero=True),
-    "source": _Setting(None, _read_object, _read_text),
-    "base_url": _Setting(None, _read_base_url),
-    "regex_timeout_millisecond": _duration(default=50, unit="millisecond", per_second=_MILLISECONDS),
-    "cookie_secure": _Setting(False, _read_flag, parse=_parse_flag),
-    "cookie_samesite": _Setting(None, _read_samesite),
-    "cookie_removed_on_refusal": _Setting(False, _read_flag, parse=_parse_flag),
-}
 
 
 class KameleoonClientConfig:
@@ -426,36 +146,36 @@ class KameleoonClientConfig:
             docs/service/network.md 2.2; docs/architecture.md, "Settings that are wrong".
         """
         config = cls.__new__(cls)
-        config._take({}, _load(Path(config_path)), Path(config_path))  # noqa: SLF001  # an object of this very class
+        config._take({}, load(Path(config_path)), Path(config_path))  # noqa: SLF001  # an object of this very class
         return config
 
     def _take(self, arguments: Mapping[str, Any], in_file: Mapping[Any, Any], path: Path | None) -> None:
         """Settle each setting from the first place that has it."""
         self._values: dict[str, Any] = {}
         self._problems: dict[str, str] = {}
-        for name, setting in _SETTINGS.items():
+        for name, setting in SETTINGS.items():
             variable = _VARIABLE_PREFIX + name.upper()
             if name in arguments:
-                self._values[name] = _read_or_raise(name, f"argument {name}", setting.read, arguments[name])
+                self._values[name] = read_or_raise(name, f"argument {name}", setting.read, arguments[name])
             elif setting.parse is not None and os.environ.get(variable):
-                self._values[name] = _read_variable(name, variable, setting)
-            elif name in in_file and (in_file[name] is not None or name in _CREDENTIALS):
+                self._values[name] = read_variable(name, variable, setting)
+            elif name in in_file and (in_file[name] is not None or name in CREDENTIALS):
                 self._values[name] = self._read_in_file(name, setting, in_file[name], path)
             elif name == "top_level_domain":
                 self._values[name] = setting.read(name, "")  # says that the cookie will have no Domain
             else:
                 self._values[name] = setting.default
         for name in in_file:
-            if name not in _SETTINGS:
-                self._problems[str(name)] = f"{path}: {name!r} is no setting; allowed are {', '.join(_SETTINGS)}"
+            if name not in SETTINGS:
+                self._problems[str(name)] = f"{path}: {name!r} is no setting; allowed are {', '.join(SETTINGS)}"
         self._check_credentials(in_file, path)
 
-    def _read_in_file(self, name: str, setting: _Setting, value: object, path: Path | None) -> object:
+    def _read_in_file(self, name: str, setting: Setting, value: object, path: Path | None) -> object:
         try:
             return (setting.read_yaml or setting.read)(name, value)
-        except _RefusedError as refusal:
-            self._problems[name] = f"{path}: {name} is {_displayed(name, value)}, allowed is {refusal}"
-            if name in _CREDENTIALS:
+        except RefusedError as refusal:
+            self._problems[name] = f"{path}: {name} is {displayed(name, value)}, allowed is {refusal}"
+            if name in CREDENTIALS:
                 return value
             # The vendor's SDK takes a boolean for the number it is equal to.
             if isinstance(value, bool) and name in ("refresh_interval_minute", "session_duration_minute"):
@@ -463,7 +183,7 @@ class KameleoonClientConfig:
             return setting.default
 
     def _check_credentials(self, in_file: Mapping[Any, Any], path: Path | None) -> None:
-        for name, title in _CREDENTIALS.items():
+        for name, title in CREDENTIALS.items():
             if self._values[name]:
                 continue
             if self._values["source"] is not None:
@@ -478,9 +198,9 @@ class KameleoonClientConfig:
             self._problems[name] = f"{path}: {name} is missing, allowed is text"
 
     def _set(self, name: str, value: object) -> None:
-        setting = _SETTINGS[name]
+        setting = SETTINGS[name]
         if value is not None:
-            self._values[name] = _read_or_raise(name, f"argument {name}", setting.read, value)
+            self._values[name] = read_or_raise(name, f"argument {name}", setting.read, value)
         else:
             self._values[name] = setting.default
         self._problems.pop(name, None)
@@ -499,7 +219,7 @@ class KameleoonClientConfig:
         if values["cookie_samesite"] == "None" and not values["cookie_secure"]:
             problems.append("cookie_samesite is None, allowed is that only with cookie_secure: browsers refuse it else")
         if problems:
-            kind = ConfigCredentialsInvalid if _CREDENTIALS.keys() & self._problems.keys() else ConfigException
+            kind = ConfigCredentialsInvalid if CREDENTIALS.keys() & self._problems.keys() else ConfigException
             raise kind("; ".join(problems))
         return Settings(
             client_id=values["client_id"],
@@ -526,7 +246,7 @@ class KameleoonClientConfig:
         )
 
     def __repr__(self) -> str:
-        shown = ", ".join(f"{name}={_displayed(name, value)}" for name, value in self._values.items())
+        shown = ", ".join(f"{name}={displayed(name, value)}" for name, value in self._values.items())
         return f"KameleoonClientConfig({shown})"
 
     @property
@@ -673,58 +393,3 @@ class KameleoonClientConfig:
     def set_multi_threading(self, value: bool | None) -> None:
         """Set whether the SDK may start threads."""
         self._set("multi_threading", value)
-
-
-def _read_or_raise(name: str, place: str, read: Callable[[str, Any], Any], value: object) -> object:
-    try:
-        return read(name, value)
-    except _RefusedError as refusal:
-        kind = ConfigCredentialsInvalid if name in _CREDENTIALS else ConfigException
-        raise kind(f"{place} is {_displayed(name, value)}, allowed is {refusal}") from None
-
-
-def _read_variable(name: str, variable: str, setting: _Setting) -> object:
-    text = os.environ[variable]
-    assert setting.parse is not None
-    try:
-        value = setting.parse(text)
-    except (ValueError, KeyError):
-        value = text  # refused next, with what is allowed
-    return _read_or_raise(name, f"environment variable {variable}", setting.read, value)
-
-
-def _displayed(name: str, value: object) -> str:
-    """Show a value, cut when long; of a credential only stars and the last four characters, and its type if wrong."""
-    if name not in _CREDENTIALS:
-        shown = repr(value)
-        return shown if len(shown) <= 100 else f"{shown[:97]}..."
-    if not isinstance(value, str):
-        return f"of type {type(value).__name__}"
-    return repr(f"****{value[-4:]}" if len(value) >= 5 else "*" * len(value))
-
-
-def _load(path: Path) -> Mapping[Any, Any]:
-    """Read a YAML file that must hold a mapping; raises as `KameleoonClientConfig.read_from_yaml` says."""
-    import yaml  # noqa: PLC0415  # costs more than all the rest, and most processes read no file
-
-    try:
-        # A stream, not a string: from a string the parser quotes lines in its errors, and one may hold the secret.
-        with path.open("rb") as stream:
-            content = yaml.safe_load(stream)
-    except FileNotFoundError as error:
-        raise ConfigFileNotFound(f"No config file {path} or config object is found") from error
-    except OSError as error:
-        raise ConfigException(f"{path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigException(f"{path} is not YAML{_position(error)}") from error
-    if not isinstance(content, Mapping) or not content:
-        kind = "empty" if content is None or (isinstance(content, Iterable) and not content) else type(content).__name__
-        raise ConfigException(f"{path} must hold settings such as 'client_id: ...', it is {kind}")
-    return content
-
-
-def _position(error: Exception) -> str:
-    mark = getattr(error, "problem_mark", None)
-    return (
-        "" if mark is None else f": {getattr(error, 'problem', None)}, line {mark.line + 1}, column {mark.column + 1}"
-    )

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kameleoon import exceptions
-from kameleoon.config import _SETTINGS, KameleoonClientConfig
+from kameleoon._settings.readers import SETTINGS
+from kameleoon.config import KameleoonClientConfig
 from kameleoon.exceptions import ConfigCredentialsInvalid, ConfigException, ConfigFileNotFound
 
 ROOT = Path(__file__).parents[2]
@@ -482,7 +483,7 @@ class TestSample:
     def test_sample_shows_every_setting(self, tmp_path):
         """Every setting stands in the sample, and those commented out are right too."""
         text = re.sub(r"^# (\w+: \S+)$", r"\1", SAMPLE.read_text(encoding="utf-8"), flags=re.MULTILINE)
-        assert {*yaml.safe_load(text), "logger", "visitor_store"} == set(_SETTINGS)
+        assert {*yaml.safe_load(text), "logger", "visitor_store"} == set(SETTINGS)
         assert all(f"`{name}`" in text for name in ("logger", "visitor_store"))
         KameleoonClientConfig.read_from_yaml(file_with(tmp_path, text)).freeze()
 

@@ -1,0 +1,1 @@
+"""Settings: what there are, how each is read, what comes of them."""
