@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from kameleoon.server.results import GoalResult, Results, RuleResult
     from kameleoon.server.statistics import Interval
-    from kameleoon.server.storage import StoredEvent
+    from kameleoon.server.stored import StoredEvent
     from kameleoon.types.stats import Stats
 
 _MOST_NAMED = 10

@@ -15,8 +15,32 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from kameleoon.server import automation as api
 from kameleoon.server.answers import json_answer
+from kameleoon.server.automation_catalogue import (
+    patch_site,
+    put_custom_datum,
+    put_goal,
+    put_segment,
+    remove_custom_datum,
+    remove_goal,
+    remove_segment,
+)
+from kameleoon.server.automation_fields import FieldError
+from kameleoon.server.automation_flags import add_flag, patch_environment, patch_flag, remove_flag
+from kameleoon.server.automation_out import (
+    FLAG_FIELDS,
+    NAMED_FIELDS,
+    custom_datum_json,
+    experiments_json,
+    flag_json,
+    goal_json,
+    results_json,
+    segment_json,
+    site_id,
+    site_json,
+    variations_json,
+)
+from kameleoon.server.automation_rules import patch_rule
 from kameleoon.server.collections_of import QueryError, from_body, from_query
 from kameleoon.server.edits import EditError, find_flag
 from kameleoon.server.guard import GUARD
@@ -27,7 +51,7 @@ from kameleoon.server.service import SERVICE
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from kameleoon.server.automation import Entity
+    from kameleoon.server.automation_fields import Entity
     from kameleoon.server.project import Project
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -52,36 +76,36 @@ def routes() -> list[web.RouteDef]:
 
 def _paths() -> list[tuple[str, str, Handler]]:
     paths: list[tuple[str, str, Handler]] = [
-        ("GET", "/sites", partial(_list, build=lambda p: [api.site_json(p)], fields=api.NAMED_FIELDS)),
+        ("GET", "/sites", partial(_list, build=lambda p: [site_json(p)], fields=NAMED_FIELDS)),
         ("GET", "/sites/byCode/{code}", _give_site),
         ("GET", "/sites/{id}", _give_site),
         ("PATCH", "/sites/{id}", _patch_site),
         ("GET", "/environments", _give_environments),
-        ("GET", "/feature-flags", partial(_list, build=_flags, fields=api.FLAG_FIELDS)),
+        ("GET", "/feature-flags", partial(_list, build=_flags, fields=FLAG_FIELDS)),
         ("POST", "/feature-flags", _add_flag),
-        ("POST", "/feature-flags/search", partial(_search, build=_flags, fields=api.FLAG_FIELDS)),
+        ("POST", "/feature-flags/search", partial(_search, build=_flags, fields=FLAG_FIELDS)),
         ("PATCH", "/feature-flags/rules/{id}", _patch_rule),
         ("POST", "/feature-flags/{id}/results", _ask_results),
         ("GET", "/feature-flags/{code}/{key}", _give_flag),
         ("PATCH", "/feature-flags/{code}/{key}", _patch_flag),
         ("DELETE", "/feature-flags/{code}/{key}", _remove_flag),
         ("PATCH", "/feature-flags/{code}/{key}/{environment}", _patch_environment),
-        ("GET", "/experiments", partial(_list, build=_experiments, fields=api.NAMED_FIELDS)),
+        ("GET", "/experiments", partial(_list, build=_experiments, fields=NAMED_FIELDS)),
         ("GET", "/experiments/{id}", partial(_give, build=_experiments)),
         ("POST", "/experiments/{id}/results", _ask_results),
-        ("GET", "/variations", partial(_list, build=_variations, fields=api.NAMED_FIELDS)),
+        ("GET", "/variations", partial(_list, build=_variations, fields=NAMED_FIELDS)),
         ("GET", "/variations/{id}", partial(_give, build=_variations)),
     ]
     for name, build, put, remove in (
-        ("goals", _goals, api.put_goal, api.remove_goal),
-        ("segments", _segments, api.put_segment, api.remove_segment),
-        ("custom-datas", _custom_data, api.put_custom_datum, api.remove_custom_datum),
+        ("goals", _goals, put_goal, remove_goal),
+        ("segments", _segments, put_segment, remove_segment),
+        ("custom-datas", _custom_data, put_custom_datum, remove_custom_datum),
     ):
         changed = partial(_put, build=build, put=put, remove=remove)
         paths += [
-            ("GET", f"/{name}", partial(_list, build=build, fields=api.NAMED_FIELDS)),
+            ("GET", f"/{name}", partial(_list, build=build, fields=NAMED_FIELDS)),
             ("POST", f"/{name}", partial(_add, build=build, put=put)),
-            ("POST", f"/{name}/search", partial(_search, build=build, fields=api.NAMED_FIELDS)),
+            ("POST", f"/{name}/search", partial(_search, build=build, fields=NAMED_FIELDS)),
             ("GET", f"/{name}/{{id}}", partial(_give, build=build)),
             ("PUT", f"/{name}/{{id}}", changed),
             ("PATCH", f"/{name}/{{id}}", changed),
@@ -106,7 +130,7 @@ def _checked(handler: Handler) -> Handler:
             return await handler(request)
         except _NotFound:
             return _error(404, "there is no such entity")
-        except api.FieldError as error:
+        except FieldError as error:
             return _error(400, "validation failed", [{"field": error.field, "message": error.message}])
         except QueryError as error:
             return _error(400, "validation failed", [{"field": error.field, "message": str(error)}])
@@ -126,27 +150,27 @@ async def give_results_of_both(request: web.Request) -> web.StreamResponse:
 
 
 def _flags(project: Project) -> list[Entity]:
-    return [api.flag_json(project, flag) for flag in project.flags]
+    return [flag_json(project, flag) for flag in project.flags]
 
 
 def _goals(project: Project) -> list[Entity]:
-    return [api.goal_json(project, goal) for goal in project.goals]
+    return [goal_json(project, goal) for goal in project.goals]
 
 
 def _segments(project: Project) -> list[Entity]:
-    return [api.segment_json(project, segment) for segment in project.segments]
+    return [segment_json(project, segment) for segment in project.segments]
 
 
 def _custom_data(project: Project) -> list[Entity]:
-    return [api.custom_datum_json(project, datum) for datum in project.custom_data]
+    return [custom_datum_json(project, datum) for datum in project.custom_data]
 
 
 def _experiments(project: Project) -> list[Entity]:
-    return list(api.experiments_json(project))
+    return list(experiments_json(project))
 
 
 def _variations(project: Project) -> list[Entity]:
-    return list(api.variations_json(project))
+    return list(variations_json(project))
 
 
 async def _list(request: web.Request, *, build: Any, fields: Sequence[str]) -> web.Response:
@@ -168,8 +192,8 @@ async def _give(request: web.Request, *, build: Any) -> web.Response:
 async def _add(request: web.Request, *, build: Any, put: Any) -> web.Response:
     body = await _body(request)
     service = request.app[SERVICE]
-    if body.get("siteId") not in {None, api.site_id(service.published.project)}:
-        raise api.FieldError("siteId", "this server has one site alone")
+    if body.get("siteId") not in {None, site_id(service.published.project)}:
+        raise FieldError("siteId", "this server has one site alone")
     before = {entity["id"] for entity in build(service.published.project)}
     await _change(request, lambda project: put(project, body, None))
     added = [entity for entity in build(service.published.project) if entity["id"] not in before]
@@ -196,15 +220,15 @@ async def _remove(request: web.Request, *, build: Any, remove: Any) -> web.Respo
 async def _give_site(request: web.Request) -> web.Response:
     project = request.app[SERVICE].published.project
     asked = request.match_info.get("code") or request.match_info["id"]
-    if asked not in {project.site_code, str(api.site_id(project))}:
+    if asked not in {project.site_code, str(site_id(project))}:
         raise _NotFound
-    return json_answer(api.site_json(project))
+    return json_answer(site_json(project))
 
 
 async def _patch_site(request: web.Request) -> web.Response:
     body = await _body(request)
     await _give_site(request)
-    await _change(request, lambda project: api.patch_site(project, body))
+    await _change(request, lambda project: patch_site(project, body))
     return await _give_site(request)
 
 
@@ -215,9 +239,9 @@ async def _give_environments(request: web.Request) -> web.Response:
 
 async def _add_flag(request: web.Request) -> web.Response:
     body = await _body(request)
-    await _change(request, lambda project: api.add_flag(project, body))
+    await _change(request, lambda project: add_flag(project, body))
     project = request.app[SERVICE].published.project
-    return json_answer(api.flag_json(project, find_flag(project, body["featureKey"])), 201)
+    return json_answer(flag_json(project, find_flag(project, body["featureKey"])), 201)
 
 
 async def _give_flag(request: web.Request) -> web.Response:
@@ -226,7 +250,7 @@ async def _give_flag(request: web.Request) -> web.Response:
         raise _NotFound
     for flag in project.flags:
         if flag.key == request.match_info["key"]:
-            return json_answer(api.flag_json(project, flag))
+            return json_answer(flag_json(project, flag))
     raise _NotFound
 
 
@@ -236,7 +260,7 @@ async def _patch_flag(request: web.Request) -> web.Response:
     _same_key(body, key)
     if body.get("isArchived") is True:
         return await _remove_flag(request)
-    await _change(request, lambda project: api.patch_flag(project, key, body))
+    await _change(request, lambda project: patch_flag(project, key, body))
     return await _give_flag(request)
 
 
@@ -249,7 +273,7 @@ async def _patch_environment(request: web.Request) -> web.Response:
         flag_body: Entity = {
             name: body[name] for name in ("name", "variables", "variations", "bucketingKey") if name in body
         }
-        return api.patch_environment(api.patch_flag(project, key, flag_body), key, environment, body)
+        return patch_environment(patch_flag(project, key, flag_body), key, environment, body)
 
     await _change(request, edit)
     return await _give_flag(request)
@@ -261,15 +285,15 @@ async def _patch_rule(request: web.Request) -> web.Response:
     keys = [flag.key for flag in project.flags for _, rule in flag.all_rules() if rule.id == number]
     if not keys:
         raise _NotFound
-    await _change(request, lambda project: api.patch_rule(project, number, body))
+    await _change(request, lambda project: patch_rule(project, number, body))
     project = request.app[SERVICE].published.project
-    return json_answer(api.flag_json(project, find_flag(project, keys[0])))
+    return json_answer(flag_json(project, find_flag(project, keys[0])))
 
 
 async def _remove_flag(request: web.Request) -> web.Response:
     key = request.match_info["key"]
     await _give_flag(request)
-    await _change(request, lambda project: api.remove_flag(project, key))
+    await _change(request, lambda project: remove_flag(project, key))
     return web.Response(status=204)
 
 
@@ -281,7 +305,7 @@ async def _ask_results(request: web.Request) -> web.Response:
     if not experiments:
         raise _NotFound
     if body.get("conversionType", "ALL_CONVERSION") not in {"ALL_CONVERSION", "CONVERTED_VISITS"}:
-        raise api.FieldError("conversionType", "expected ALL_CONVERSION or CONVERTED_VISITS")
+        raise FieldError("conversionType", "expected ALL_CONVERSION or CONVERTED_VISITS")
     asked = request.app[ASKED]
     code = secrets.token_urlsafe(16)
     asked[code] = (frozenset(experiments), body)
@@ -298,7 +322,7 @@ async def _give_asked_results(request: web.Request) -> web.Response:
     experiments, wanted = found
     results = await service.with_storage(service.results)
     rules = [rule for flag in results.flags for rule in flag.rules if rule.experiment_id in experiments]
-    return json_answer(api.results_json(rules, wanted))
+    return json_answer(results_json(rules, wanted))
 
 
 async def _change(request: web.Request, edit: Callable[[Project], Project]) -> None:
@@ -335,7 +359,7 @@ def _id(request: web.Request) -> int:
 
 def _same_key(body: Entity, key: str) -> None:
     if body.get("featureKey") != key:
-        raise api.FieldError("featureKey", "required, and the same as in the path")
+        raise FieldError("featureKey", "required, and the same as in the path")
 
 
 def _error(status: int, message: str, errors: list[dict[str, str]] | None = None) -> web.Response:

@@ -9,13 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from kameleoon.server import edits, pages
+from kameleoon.server import edits
 from kameleoon.server.answers import refusal
 from kameleoon.server.decisions import record_of
 from kameleoon.server.edits import EditError
 from kameleoon.server.guard import COOKIE, GUARD, HEADERS
 from kameleoon.server.http_stream import stream
-from kameleoon.server.pages import Surroundings
+from kameleoon.server.pages_events import event_cells, history_page, live_page
+from kameleoon.server.pages_experiment import experiment_page
+from kameleoon.server.pages_flag import flag_page
+from kameleoon.server.pages_layout import Surroundings, error_page, link, login_page
+from kameleoon.server.pages_overview import overview
+from kameleoon.server.pages_visitor import visitor_page
 from kameleoon.server.service import SERVICE
 from kameleoon.server.statistics import CONFIDENCE
 from kameleoon.server.visits import KINDS, Wanted, build_visits
@@ -43,7 +48,7 @@ def guarded(handler: Handler) -> Handler:
         if guard.may_read(request):
             return await handler(request)
         if "text/html" in request.headers.get("Accept", ""):
-            return web.Response(text=pages.login_page(False), content_type="text/html", status=401, headers=HEADERS)
+            return web.Response(text=login_page(False), content_type="text/html", status=401, headers=HEADERS)
         raise refusal(401, "token_needed", "this server was started with a token; send it as Authorization: Bearer …")
 
     return checked
@@ -55,7 +60,7 @@ async def log_in(request: web.Request) -> web.Response:
     guard.check_host(request)
     form = await _form(request)
     if not guard.is_token(form.get("token", "")):
-        return web.Response(text=pages.login_page(True), content_type="text/html", status=401, headers=HEADERS)
+        return web.Response(text=login_page(True), content_type="text/html", status=401, headers=HEADERS)
     answer = web.Response(status=303, headers={"Location": "/", **HEADERS})
     _set_cookie(answer, guard.new_session())
     return answer
@@ -75,7 +80,7 @@ async def give_overview(request: web.Request) -> web.Response:
     """``GET /``: all flags."""
     service = request.app[SERVICE]
     results, counters = await service.with_storage(lambda: (service.results(), service.storage.counters()))
-    return _page(request, lambda around: pages.overview(around, results, counters))
+    return _page(request, lambda around: overview(around, results, counters))
 
 
 async def give_flag(request: web.Request) -> web.Response:
@@ -85,7 +90,7 @@ async def give_flag(request: web.Request) -> web.Response:
     results, changes = await service.with_storage(lambda: (service.results(), service.storage.changes(key)))
 
     def build(around: Surroundings) -> str:
-        return pages.flag_page(around, edits.find_flag(around.project, key), results, changes)
+        return flag_page(around, edits.find_flag(around.project, key), results, changes)
 
     return _page(request, build)
 
@@ -100,11 +105,9 @@ async def change_flag(request: web.Request) -> web.Response:
         said = await service.with_storage(partial(service.change, edit, author="page"))
     except EditError as error:
         message = str(error)
-        return _page(request, lambda around: pages.error_page(around, "Nothing was changed", message), status=400)
+        return _page(request, lambda around: error_page(around, "Nothing was changed", message), status=400)
     done = "; ".join(text for _, text in said) or "nothing changed"
-    return web.Response(
-        status=303, headers={"Location": pages.link("/page/flag", key=form["flag"], done=done), **HEADERS}
-    )
+    return web.Response(status=303, headers={"Location": link("/page/flag", key=form["flag"], done=done), **HEADERS})
 
 
 def _edit(form: Mapping[str, str]) -> Callable[[Project], Project]:
@@ -151,7 +154,7 @@ async def give_experiment(request: web.Request) -> web.Response:
         rule = edits.find_rule(flag, environment, query.get("rule", ""))
     except EditError as error:
         message = str(error)
-        return _page(request, lambda around: pages.error_page(around, "Not found", message), status=404)
+        return _page(request, lambda around: error_page(around, "Not found", message), status=404)
     keys = [goal.key for goal in project.goals]
     goal = query.get("goal", "")
     goal = goal if goal in keys else next(iter(keys), "")
@@ -163,7 +166,7 @@ async def give_experiment(request: web.Request) -> web.Response:
     now_ms = int(service.now_s() * 1000)
 
     def build(around: Surroundings) -> str:
-        return pages.experiment_page(around, flag, rule, result, goal, moments, now_ms=now_ms, confidence=CONFIDENCE)
+        return experiment_page(around, flag, rule, result, goal, moments, now_ms=now_ms, confidence=CONFIDENCE)
 
     return _page(request, build)
 
@@ -179,7 +182,7 @@ async def give_visitor_page(request: web.Request) -> web.Response:
     storage, now_ms = service.storage, int(service.now_s() * 1000)
     if not code:
         last = await service.with_storage(lambda: storage.last_visitors(project.site_code))
-        return _page(request, lambda around: pages.visitor_page(around, "", None, last, [], None, environment))
+        return _page(request, lambda around: visitor_page(around, "", None, last, [], None, environment))
     events = await service.with_storage(lambda: storage.events(project.site_code, code))
     visits = build_visits(events, _ALL, now_ms=now_ms)
     record = record_of(visits, now_ms)
@@ -191,9 +194,7 @@ async def give_visitor_page(request: web.Request) -> web.Response:
     for flag in project.flags:
         if flag.key == asked:
             explained = (flag, environment, *decider.explain(environment, flag, record, code, now_ms))
-    return _page(
-        request, lambda around: pages.visitor_page(around, code, visits, [], decisions, explained, environment)
-    )
+    return _page(request, lambda around: visitor_page(around, code, visits, [], decisions, explained, environment))
 
 
 async def give_live_page(request: web.Request) -> web.Response:
@@ -201,7 +202,7 @@ async def give_live_page(request: web.Request) -> web.Response:
     service = request.app[SERVICE]
     site_code = service.published.project.site_code
     events = await service.with_storage(lambda: service.storage.last_events(site_code))
-    return _page(request, lambda around: pages.live_page(around, events))
+    return _page(request, lambda around: live_page(around, events))
 
 
 async def give_live_events(request: web.Request) -> web.StreamResponse:
@@ -211,7 +212,7 @@ async def give_live_events(request: web.Request) -> web.StreamResponse:
     def render(arrived: tuple[str, Body]) -> str:
         now_ms = int(service.now_s() * 1000)
         cells = [
-            pages.event_cells(event.time_ms or now_ms, event.visitor, event.type, event.parameters)
+            event_cells(event.time_ms or now_ms, event.visitor, event.type, event.parameters)
             for event in arrived[1].events[-100:]
         ]
         return f"data: {json.dumps(cells)}\n\n"
@@ -223,7 +224,7 @@ async def give_history(request: web.Request) -> web.Response:
     """``GET /page/history``: all changes."""
     service = request.app[SERVICE]
     changes = await service.with_storage(lambda: service.storage.changes(most=500))
-    return _page(request, lambda around: pages.history_page(around, changes))
+    return _page(request, lambda around: history_page(around, changes))
 
 
 def _page(request: web.Request, build: Callable[[Surroundings], str], *, status: int = 200) -> web.Response:
@@ -241,7 +242,7 @@ def _page(request: web.Request, build: Callable[[Surroundings], str], *, status:
     try:
         text = build(around)
     except EditError as error:
-        text, status = pages.error_page(around, "Not found", str(error)), 404
+        text, status = error_page(around, "Not found", str(error)), 404
     answer = web.Response(text=text, content_type="text/html", status=status, headers=HEADERS)
     if fresh is not None and not guard.needs_token:
         _set_cookie(answer, fresh)

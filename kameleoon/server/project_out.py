@@ -6,8 +6,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from kameleoon.server.conditions_out import names_of, segment_entry
+from kameleoon.server.flag_file import free_rule_key
 from kameleoon.server.project import DEFAULT_ENVIRONMENT, RuleType, derive_id, rule_names
-from kameleoon.server.project_file import free_rule_key
 from kameleoon.server.yaml_out import Block, Rows, dump
 
 if TYPE_CHECKING:

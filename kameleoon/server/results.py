@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from kameleoon.server import statistics
 from kameleoon.server.project import RuleType
 from kameleoon.server.statistics import Comparison, Interval, Mean, Rate
-from kameleoon.server.storage import GoalTotals, VariationTotals
+from kameleoon.server.stored import GoalTotals, VariationTotals
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

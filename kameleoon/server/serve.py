@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from kameleoon.server.project import Project
     from kameleoon.server.project_file import ProjectError
     from kameleoon.server.results import Results
-    from kameleoon.server.storage import StoredEvent
+    from kameleoon.server.stored import StoredEvent
 
 LOOPBACK = "127.0.0.1"
 DEFAULT_PORT = 8085

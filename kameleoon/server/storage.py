@@ -2,15 +2,7 @@
 Events and what is counted from them, in one SQLite file or in memory.
 
 Every request is one transaction, so that an answered request is stored. A line is stored once however often it is sent.
-Counts are kept as events arrive; reading results never walks over events.
-
-How a conversion finds its variation:
-
-- The first variation a visitor is seen with in an experiment is the one that counts.
-- A conversion counts for every experiment the visitor had been assigned in when it arrived.
-- Lines of one request have arrived together: its exposures come before its conversions, wherever they stand in the body.
-- A conversion that arrived in an earlier request than the exposure does not count, because the variation cannot have caused it.
-- Events of bots are kept and count for nothing.
+Counts are kept as events arrive (`counting.py`); reading results never walks over events.
 """
 
 from __future__ import annotations
@@ -20,65 +12,21 @@ import sqlite3
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from kameleoon.server.lines import Body, Conversion, Event, Exposure, Link, read_fact
+from kameleoon.server.counting import NO_GOAL, ArrivedRequest, uncount
+from kameleoon.server.schema import COUNTERS, SCHEMA, SCHEMA_VERSION
+from kameleoon.server.stored import Change, GoalTotals, Moment, StoredEvent, VariationTotals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
+    from kameleoon.server.lines import Body
+
+
 MEMORY = ":memory:"
-
-_SCHEMA_VERSION = 2
-_SCHEMA = """
-CREATE TABLE visitors (id INTEGER PRIMARY KEY, site TEXT NOT NULL, code TEXT NOT NULL, UNIQUE (site, code));
-CREATE TABLE links (site TEXT NOT NULL, identifier TEXT NOT NULL, visitor INTEGER NOT NULL, PRIMARY KEY (site, identifier)) WITHOUT ROWID;
-CREATE TABLE events (
-    id INTEGER PRIMARY KEY, site TEXT NOT NULL, sent_as TEXT NOT NULL, nonce TEXT NOT NULL, visitor INTEGER NOT NULL,
-    request INTEGER NOT NULL, time_ms INTEGER NOT NULL, type TEXT NOT NULL, parameters TEXT NOT NULL, is_bot INTEGER NOT NULL,
-    UNIQUE (site, sent_as, nonce)
-);
-CREATE INDEX events_of_visitor ON events (visitor, time_ms);
-CREATE TABLE assignments (
-    visitor INTEGER NOT NULL, experiment INTEGER NOT NULL, variation INTEGER NOT NULL, PRIMARY KEY (visitor, experiment)
-) WITHOUT ROWID;
-CREATE TABLE visitor_goals (
-    visitor INTEGER NOT NULL, experiment INTEGER NOT NULL, goal INTEGER NOT NULL,
-    conversions INTEGER NOT NULL, revenue REAL NOT NULL, PRIMARY KEY (visitor, experiment, goal)
-) WITHOUT ROWID;
-CREATE TABLE variation_totals (
-    site TEXT NOT NULL, experiment INTEGER NOT NULL, variation INTEGER NOT NULL, visitors INTEGER NOT NULL,
-    PRIMARY KEY (site, experiment, variation)
-) WITHOUT ROWID;
-CREATE TABLE goal_totals (
-    site TEXT NOT NULL, experiment INTEGER NOT NULL, variation INTEGER NOT NULL, goal INTEGER NOT NULL,
-    converted INTEGER NOT NULL, conversions INTEGER NOT NULL, revenue REAL NOT NULL, revenue_squares REAL NOT NULL,
-    PRIMARY KEY (site, experiment, variation, goal)
-) WITHOUT ROWID;
-CREATE TABLE minutes (
-    site TEXT NOT NULL, experiment INTEGER NOT NULL, variation INTEGER NOT NULL, goal INTEGER NOT NULL, minute INTEGER NOT NULL,
-    visitors INTEGER NOT NULL, converted INTEGER NOT NULL, conversions INTEGER NOT NULL,
-    revenue REAL NOT NULL, revenue_squares REAL NOT NULL,
-    PRIMARY KEY (site, experiment, minute, variation, goal)
-) WITHOUT ROWID;
-CREATE TABLE changes (id INTEGER PRIMARY KEY, time_ms INTEGER NOT NULL, author TEXT NOT NULL, flag TEXT, said TEXT NOT NULL);
-CREATE INDEX changes_of_flag ON changes (flag);
-CREATE TABLE kept (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE maps (
-    site TEXT NOT NULL, key TEXT NOT NULL, content TEXT NOT NULL, expires_ms INTEGER NOT NULL, PRIMARY KEY (site, key)
-) WITHOUT ROWID;
-CREATE TABLE products (site TEXT NOT NULL, ean TEXT NOT NULL, attributes TEXT NOT NULL, PRIMARY KEY (site, ean)) WITHOUT ROWID;
-CREATE TABLE product_events (
-    site TEXT NOT NULL, ean TEXT NOT NULL, nonce TEXT NOT NULL, type TEXT NOT NULL, quantity INTEGER NOT NULL, time_ms INTEGER NOT NULL,
-    PRIMARY KEY (site, ean, nonce)
-) WITHOUT ROWID;
-CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-"""
-_COUNTERS = ("requests", "lines", "stored", "duplicates", "refused", "bots")
-
 
 _MAX_POINTS = 200
 _KEPT_CHANGES = 10_000
@@ -86,99 +34,6 @@ _KEPT_CHANGES = 10_000
 
 class StorageError(Exception):
     """The database cannot be opened, or was written by another version of the server."""
-
-
-@dataclass(frozen=True, slots=True)
-class GoalTotals:
-    """
-    What the visitors of one variation did for one goal.
-
-    Attributes:
-        converted: Visitors with at least one conversion.
-        conversions: All conversions.
-        revenue: Sum over all conversions, signed.
-        revenue_squares: Sum over visitors of the square of each visitor's revenue; gives the variance of revenue per visitor.
-    """
-
-    converted: int = 0
-    conversions: int = 0
-    revenue: float = 0.0
-    revenue_squares: float = 0.0
-
-    def plus(self, more: GoalTotals) -> GoalTotals:
-        """The totals of both."""
-        return GoalTotals(
-            self.converted + more.converted,
-            self.conversions + more.conversions,
-            self.revenue + more.revenue,
-            self.revenue_squares + more.revenue_squares,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class VariationTotals:
-    """
-    What is counted for one variation of one experiment.
-
-    Attributes:
-        visitors: Distinct visitors assigned to it.
-        goals: `{goal id: totals}`, of goals with a conversion.
-    """
-
-    visitors: int
-    goals: dict[int, GoalTotals]
-
-
-@dataclass(frozen=True, slots=True)
-class StoredEvent:
-    """
-    An event as it was stored.
-
-    Attributes:
-        id: Rises in the order of arrival.
-        request: Number of the request it came with.
-        visitor: The visitor's code, after links of identifiers were followed.
-    """
-
-    id: int
-    request: int
-    visitor: str
-    time_ms: int
-    type: str
-    parameters: dict[str, str]
-    is_bot: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """
-    What had been counted for an experiment up to a time.
-
-    Attributes:
-        time_ms: End of the span, in ms since 1970.
-        variations: `{variation id: totals}` since the beginning.
-    """
-
-    time_ms: int
-    variations: dict[int, VariationTotals]
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """
-    One change of the project.
-
-    Attributes:
-        author: Where it came from: the page, the API or the project file.
-        flag: Key of the flag it concerns; None for the project as a whole.
-        said: The change in words.
-    """
-
-    id: int
-    time_ms: int
-    author: str
-    flag: str | None
-    said: str
 
 
 class Storage:
@@ -220,15 +75,15 @@ class Storage:
             self._connection.execute("PRAGMA synchronous = NORMAL")
         with self._transaction() as connection:
             (version,) = connection.execute("PRAGMA user_version").fetchone()
-            if version not in {0, _SCHEMA_VERSION}:
+            if version not in {0, SCHEMA_VERSION}:
                 raise StorageError(f"{self._name}: written by another version of the server (schema {version})")
             if version == 0:
                 if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                     raise StorageError(f"{self._name}: is a database, but not of this server")
-                for statement in _SCHEMA.split(";"):
+                for statement in SCHEMA.split(";"):
                     connection.execute(statement)
-                connection.executemany("INSERT INTO counters VALUES (?, 0)", [(name,) for name in _COUNTERS])
-                connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+                connection.executemany("INSERT INTO counters VALUES (?, 0)", [(name,) for name in COUNTERS])
+                connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -259,7 +114,7 @@ class Storage:
             sqlite3.Error: The database is full, locked or damaged; nothing of the request was stored.
         """
         with self._transaction() as connection:
-            request = _Request(connection, site, self._now_ms())
+            request = ArrivedRequest(connection, site, self._now_ms())
             for event in body.events:
                 request.store(event)
             request.count(body)
@@ -312,7 +167,7 @@ class Storage:
             for _, variation, goal, came, *counts in of_span:
                 visitors[variation] = visitors.get(variation, 0) + came
                 known = goals.setdefault(variation, {})
-                if goal != _NO_GOAL:
+                if goal != NO_GOAL:
                     known[goal] = known.get(goal, GoalTotals()).plus(GoalTotals(*counts))
             totals = {
                 variation: VariationTotals(count, dict(goals[variation])) for variation, count in visitors.items()
@@ -378,7 +233,7 @@ class Storage:
                 row = connection.execute("SELECT id FROM visitors WHERE site = ? AND code = ?", (site, code)).fetchone()
                 if row is None:
                     continue
-                _uncount(connection, site, row[0])
+                uncount(connection, site, row[0])
                 for table in ("events", "assignments", "visitor_goals", "links"):
                     connection.execute(f"DELETE FROM {table} WHERE visitor = ?", row)  # noqa: S608 - fixed names
                 connection.execute("DELETE FROM visitors WHERE id = ?", row)
@@ -451,7 +306,7 @@ class Storage:
         """
         with self._lock:
             found = dict(self._connection.execute("SELECT name, value FROM counters"))
-        return {name: found[name] for name in _COUNTERS}
+        return {name: found[name] for name in COUNTERS}
 
     def events(self, site: str, visitor: str | None = None) -> list[StoredEvent]:
         """Events of a site, or of one visitor by code, in the order of arrival."""
@@ -478,204 +333,6 @@ class Storage:
                 (site, identifier),
             ).fetchone()
         return str(row[0]) if row else None
-
-
-_NO_GOAL = -(2**62)
-"""Stands in `minutes` for the assignment itself; no line can name it."""
-
-
-class _Tally:
-    """
-    What events change in the totals, added up so that a request writes each of them once.
-
-    Args:
-        sign: -1 takes away what was counted.
-    """
-
-    def __init__(self, site: str, sign: int = 1) -> None:
-        self._site = site
-        self._sign = sign
-        self._sums: dict[tuple[int, int, int, int], list[float]] = {}
-
-    def assigned(self, experiment: int, variation: int, minute: int) -> None:
-        """A visitor was first seen with a variation."""
-        self._add((experiment, variation, _NO_GOAL, minute), 1, 0, 0, 0.0, 0.0)
-
-    def converted(
-        self, experiment: int, variation: int, goal: int, minute: int, *, before: tuple[int, float], revenue: float
-    ) -> None:
-        """An assigned visitor converted; *before* is how often and for how much already."""
-        conversions, earlier = before
-        squares = (earlier + revenue) ** 2 - earlier**2
-        self._add((experiment, variation, goal, minute), 0, 0 if conversions else 1, 1, revenue, squares)
-
-    def _add(self, key: tuple[int, int, int, int], *amounts: float) -> None:
-        sums = self._sums.setdefault(key, [0, 0, 0, 0.0, 0.0])
-        for place, amount in enumerate(amounts):
-            sums[place] += self._sign * amount
-
-    def write(self, connection: sqlite3.Connection) -> None:
-        """Add the sums to the totals and to the minutes."""
-        visitors: dict[tuple[int, int], float] = {}
-        goals: dict[tuple[int, int, int], list[float]] = {}
-        for (experiment, variation, goal, _), (came, *counts) in self._sums.items():
-            if goal == _NO_GOAL:
-                visitors[experiment, variation] = visitors.get((experiment, variation), 0) + came
-            else:
-                sums = goals.setdefault((experiment, variation, goal), [0, 0, 0.0, 0.0])
-                for place, amount in enumerate(counts):
-                    sums[place] += amount
-        connection.executemany(
-            "INSERT INTO variation_totals VALUES (?, ?, ?, ?)"
-            " ON CONFLICT (site, experiment, variation) DO UPDATE SET visitors = visitors + excluded.visitors",
-            [(self._site, *key, came) for key, came in visitors.items()],
-        )
-        connection.executemany(
-            "INSERT INTO goal_totals VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (site, experiment, variation, goal) DO UPDATE"
-            " SET converted = converted + excluded.converted, conversions = conversions + excluded.conversions,"
-            " revenue = revenue + excluded.revenue, revenue_squares = revenue_squares + excluded.revenue_squares",
-            [(self._site, *key, *sums) for key, sums in goals.items()],
-        )
-        connection.executemany(
-            "INSERT INTO minutes (site, experiment, variation, goal, minute, visitors, converted, conversions, revenue,"
-            " revenue_squares) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT (site, experiment, minute, variation, goal) DO UPDATE SET visitors = visitors + excluded.visitors,"
-            " converted = converted + excluded.converted, conversions = conversions + excluded.conversions,"
-            " revenue = revenue + excluded.revenue, revenue_squares = revenue_squares + excluded.revenue_squares",
-            [(self._site, *key, *sums) for key, sums in self._sums.items()],
-        )
-
-
-class _Request:
-    """Stores the events of one request inside its transaction."""
-
-    def __init__(self, connection: sqlite3.Connection, site: str, now_ms: int) -> None:
-        self._connection = connection
-        self._site = site
-        self._now_ms = now_ms
-        self._counts = dict.fromkeys(_COUNTERS, 0)
-        self._visitors: dict[str, int] = {}
-        self._exposures: list[tuple[int, int, Exposure]] = []
-        self._conversions: list[tuple[int, int, Conversion]] = []
-        self._tally = _Tally(site)
-        (done,) = connection.execute("SELECT value FROM counters WHERE name = 'requests'").fetchone()
-        self._number = done + 1
-
-    def store(self, event: Event) -> None:
-        """Store one event, unless its visitor sent this nonce before; what it says is counted by `count`."""
-        visitor = self._visitor_of(event)
-        time_ms = event.time_ms if event.time_ms is not None else self._now_ms
-        # The nonce is remembered with the identity as it was sent: a link made in the meantime must not make a retry look new.
-        # An event's own visitor code and a mapped identifier of the same text are different identities.
-        sent_as = f"{'=' if event.mapped else ':'}{event.visitor}"
-        stored = self._connection.execute(
-            "INSERT OR IGNORE INTO events (site, sent_as, nonce, visitor, request, time_ms, type, parameters, is_bot)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                self._site,
-                sent_as,
-                event.nonce,
-                visitor,
-                self._number,
-                time_ms,
-                event.type,
-                json.dumps(event.parameters, ensure_ascii=False, separators=(",", ":")),
-                event.is_bot,
-            ),
-        )
-        if not stored.rowcount:
-            self._counts["duplicates"] += 1
-            return
-        self._counts["stored"] += 1
-        if isinstance(event.fact, Link):
-            self._connection.execute(
-                "INSERT OR REPLACE INTO links VALUES (?, ?, ?)", (self._site, event.fact.identifier, visitor)
-            )
-        if event.is_bot:
-            self._counts["bots"] += 1
-        elif isinstance(event.fact, Exposure):
-            self._exposures.append((visitor, time_ms // 60_000, event.fact))
-        elif isinstance(event.fact, Conversion):
-            self._conversions.append((visitor, time_ms // 60_000, event.fact))
-
-    def count(self, body: Body) -> None:
-        """Count the request: first who was assigned what, then what they did."""
-        for visitor, minute, exposure in self._exposures:
-            self._assign(visitor, minute, exposure)
-        for visitor, minute, conversion in self._conversions:
-            self._convert(visitor, minute, conversion)
-        self._tally.write(self._connection)
-        self._counts["requests"] = 1
-        self._counts["lines"] = body.received
-        self._counts["refused"] = len(body.refused)
-        self._connection.executemany(
-            "UPDATE counters SET value = value + ? WHERE name = ?",
-            [(number, name) for name, number in self._counts.items() if number],
-        )
-
-    def _visitor_of(self, event: Event) -> int:
-        if event.mapped:
-            linked = self._connection.execute(
-                "SELECT visitor FROM links WHERE site = ? AND identifier = ?", (self._site, event.visitor)
-            ).fetchone()
-            if linked:
-                return int(linked[0])
-        known = self._visitors.get(event.visitor)
-        if known is None:
-            key = (self._site, event.visitor)
-            self._connection.execute("INSERT OR IGNORE INTO visitors (site, code) VALUES (?, ?)", key)
-            (known,) = self._connection.execute("SELECT id FROM visitors WHERE site = ? AND code = ?", key).fetchone()
-            self._visitors[event.visitor] = known
-        return int(known)
-
-    def _assign(self, visitor: int, minute: int, exposure: Exposure) -> None:
-        first = self._connection.execute(
-            "INSERT OR IGNORE INTO assignments VALUES (?, ?, ?)",
-            (visitor, exposure.experiment_id, exposure.variation_id),
-        )
-        if first.rowcount:
-            self._tally.assigned(exposure.experiment_id, exposure.variation_id, minute)
-
-    def _convert(self, visitor: int, minute: int, conversion: Conversion) -> None:
-        goal, revenue = conversion.goal_id, conversion.revenue
-        assigned = self._connection.execute(
-            "SELECT assignments.experiment, variation, coalesce(conversions, 0), coalesce(revenue, 0.0) FROM assignments"
-            " LEFT JOIN visitor_goals ON visitor_goals.visitor = assignments.visitor"
-            " AND visitor_goals.experiment = assignments.experiment AND goal = ? WHERE assignments.visitor = ?",
-            (goal, visitor),
-        ).fetchall()
-        for experiment, variation, conversions, earlier in assigned:
-            self._connection.execute(
-                "INSERT OR REPLACE INTO visitor_goals VALUES (?, ?, ?, ?, ?)",
-                (visitor, experiment, goal, conversions + 1, earlier + revenue),
-            )
-            self._tally.converted(experiment, variation, goal, minute, before=(conversions, earlier), revenue=revenue)
-
-
-def _uncount(connection: sqlite3.Connection, site: str, visitor: int) -> None:
-    """Take a visitor out of the totals: go through what he sent as it was counted, and count it the other way."""
-    tally = _Tally(site, -1)
-    assigned: dict[int, int] = {}
-    before: dict[tuple[int, int], tuple[int, float]] = {}
-    rows = connection.execute(
-        "SELECT time_ms / 60000, type, parameters FROM events WHERE visitor = ? AND NOT is_bot AND type IN ('experiment', 'conversion')"
-        " ORDER BY request, type DESC, id",
-        (visitor,),
-    )
-    for minute, kind, parameters in rows:
-        fact = read_fact(kind, json.loads(parameters))
-        if isinstance(fact, Exposure) and fact.experiment_id not in assigned:
-            assigned[fact.experiment_id] = fact.variation_id
-            tally.assigned(fact.experiment_id, fact.variation_id, minute)
-        elif isinstance(fact, Conversion):
-            for experiment, variation in assigned.items():
-                key = (experiment, fact.goal_id)
-                conversions, earlier = before.get(key, (0, 0.0))
-                tally.converted(
-                    experiment, variation, fact.goal_id, minute, before=(conversions, earlier), revenue=fact.revenue
-                )
-                before[key] = (conversions + 1, earlier + fact.revenue)
-    tally.write(connection)
 
 
 def _now_ms() -> int:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from kameleoon.server.storage import StoredEvent
+    from kameleoon.server.stored import StoredEvent
 
 VISIT_GAP_MS = 30 * 60 * 1000
 """A visit ends after this long without an event. Source: data-api.md, section 7.4."""

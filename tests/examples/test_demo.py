@@ -18,7 +18,7 @@ import requests
 
 from kameleoon.server.project_file import read_project
 from kameleoon.server.results import build_results
-from kameleoon.server.storage import GoalTotals, VariationTotals
+from kameleoon.server.stored import GoalTotals, VariationTotals
 
 ROOT = Path(__file__).parents[2]
 PLAY = ROOT / "examples" / "demo" / "play.py"

@@ -4,7 +4,7 @@ import pytest
 
 from kameleoon.server.project_file import parse_project
 from kameleoon.server.results import build_results
-from kameleoon.server.storage import GoalTotals, VariationTotals
+from kameleoon.server.stored import GoalTotals, VariationTotals
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kameleoon.server.lines import Body, Conversion, Event, Exposure, Link, parse_lines
-from kameleoon.server.storage import GoalTotals, Storage, StorageError, VariationTotals
+from kameleoon.server.storage import Storage, StorageError
+from kameleoon.server.stored import GoalTotals, VariationTotals
 
 SITE = "shop123456"
 

@@ -1,0 +1,279 @@
+"""
+The Automation API's entities: a project, and its results, as its JSON. No I/O.
+
+Source:
+    automation-api.md, sections 7 and 9.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from kameleoon.server.project import (
+    CustomDatum,
+    Flag,
+    Goal,
+    Joined,
+    Rule,
+    RuleType,
+    Segment,
+    Variable,
+    VariableType,
+    derive_id,
+)
+from kameleoon.server.results import reference_share
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from kameleoon.server.automation_fields import Entity
+    from kameleoon.server.project import Project
+    from kameleoon.server.results import RuleResult
+
+
+FLAG_FIELDS = ("id", "featureKey", "name", "siteCode", "archived")
+
+
+NAMED_FIELDS = (
+    "id",
+    "name",
+    "siteId",
+    "siteCode",
+    "index",
+    "type",
+    "status",
+    "experimentId",
+    "segmentType",
+    "scope",
+    "code",
+)
+
+
+def site_id(project: Project) -> int:
+    """The id of the one site that a server has."""
+    return derive_id("site", project.site_code)
+
+
+# --- as JSON ----------------------------------------------------------------------------------------------------------
+
+
+def site_json(project: Project) -> Entity:
+    """The site."""
+    return {
+        "id": site_id(project),
+        "code": project.site_code,
+        "name": project.name or project.site_code,
+        "type": "SITE_SDK",
+        "realTimeUpdate": project.streaming,
+        "consentType": "REQUIRED" if project.consent.required else "NOT_REQUIRED",
+        "consentOptOutBehavior": "FULLY_BLOCK" if project.consent.refusal_blocks_all else "PARTIALLY_BLOCK",
+    }
+
+
+def flag_json(project: Project, flag: Flag) -> Entity:
+    """One flag, with every environment."""
+    data_ids = {datum.name: datum.id for datum in project.custom_data}
+    bucketing: Entity = {"bucketingKeyType": "VISITOR_CODE"}
+    if flag.bucket_by is not None:
+        bucketing = {"bucketingKeyType": "CUSTOM_DATA", "customDataId": data_ids[flag.bucket_by]}
+    default = next(v for v in flag.variations if v.key == flag.default_variation)
+    known = {key: variable for v in (*flag.variations, default) for key, variable in v.variables.items()}
+    return {
+        "id": flag.id,
+        "featureKey": flag.key,
+        "name": flag.name or flag.key,
+        "siteCode": project.site_code,
+        "archived": False,
+        "bucketingKey": bucketing,
+        "variables": [variable_json(variable) for variable in known.values()],
+        "variations": [
+            {
+                "key": variation.key,
+                "name": variation.name or variation.key,
+                "variables": [variable_json(variable) for variable in variation.variables.values()],
+            }
+            for variation in flag.variations
+        ],
+        "environmentConfigurations": [
+            {
+                "environmentKey": environment,
+                "defaultVariationKey": flag.default_in(environment),
+                "featureEnabled": environment in flag.enabled_in,
+                "rolloutRules": [
+                    _rule_json(project, flag, rule, order) for order, rule in enumerate(flag.rules_in(environment))
+                ],
+                "integrations": {"deliveryRules": [], "experimentRules": []},
+            }
+            for environment in project.environments
+        ],
+    }
+
+
+def variable_json(variable: Variable) -> Entity:
+    """A variable; its value is text whatever its type."""
+    value = variable.value
+    text = (
+        value
+        if isinstance(value, str) and variable.type is not VariableType.JSON
+        else json.dumps(value, ensure_ascii=False)
+    )
+    return {"key": variable.key, "type": variable.type.value, "value": text}
+
+
+def _rule_json(project: Project, flag: Flag, rule: Rule, order: int) -> Entity:
+    segments = {segment.key: segment.id for segment in project.segments}
+    built: Entity = {
+        "id": rule.id,
+        "type": "EXPERIMENTATION" if rule.type is RuleType.EXPERIMENT else "TARGETED_DELIVERY",
+        "name": rule.key,
+        "orderIndex": order,
+        "status": "PAUSED" if rule.is_paused else "ACTIVE",
+        "segmentId": segments[rule.segment_key] if rule.segment_key is not None else None,
+        "exposition": as_percent(rule.exposition),
+        "experimentId": rule.experiment_id,
+    }
+    if rule.type is RuleType.DELIVERY:
+        return built | {"variationKey": rule.shares[0].variation_key}
+    return built | {
+        "controlVariationKey": reference_share(flag, rule).variation_key,
+        "trafficAllocations": [
+            {"variationKey": s.variation_key, "variationId": s.variation_id, "exposition": as_percent(s.share)}
+            for s in rule.shares
+        ],
+    }
+
+
+def goal_json(project: Project, goal: Goal) -> Entity:
+    """One goal."""
+    name = goal.name or goal.key
+    return {
+        "id": goal.id,
+        "name": name,
+        "siteId": site_id(project),
+        "type": "CUSTOM",
+        "status": "ACTIVE",
+        "key": goal.key,
+    }
+
+
+def custom_datum_json(project: Project, datum: CustomDatum) -> Entity:
+    """One custom data."""
+    return {
+        "id": datum.id,
+        "name": datum.name,
+        "siteId": site_id(project),
+        "index": datum.index,
+        "method": "SDK",
+        "scope": datum.scope,
+        "isLocalOnly": datum.local_only,
+        "isMappingIdentifier": datum.mapping_identifier,
+    }
+
+
+def segment_json(project: Project, segment: Segment) -> Entity:
+    """One segment with its conditions."""
+    return {
+        "id": segment.id,
+        "name": segment.name or segment.key,
+        "siteId": site_id(project),
+        "segmentType": "STANDARD",
+        "audienceTracking": segment.audience_tracking,
+        "conditionsData": {
+            "firstLevelOrOperators": [segment.joined is Joined.ANY] * (len(segment.groups) - 1),
+            "firstLevel": [
+                {
+                    "orOperators": [group.joined is Joined.ANY] * (len(group.conditions) - 1),
+                    "conditions": [
+                        {"targetingType": c.targeting_type, "weight": 1, "include": c.include, **c.fields}
+                        for c in group.conditions
+                    ],
+                }
+                for group in segment.groups
+            ],
+        },
+        "key": segment.key,
+    }
+
+
+def experiments_json(project: Project) -> Iterator[Entity]:
+    """The experiments of the flags' rules; environments that share a rule share its experiment."""
+    for flag, rule in _experiments(project):
+        yield {
+            "id": rule.experiment_id,
+            "name": f"{flag.name or flag.key}: {rule.key}",
+            "siteId": site_id(project),
+            "siteCode": project.site_code,
+            "type": "FEATURE_FLAG",
+            "status": "PAUSED" if rule.is_paused else "ACTIVE",
+            "variations": [share.variation_id for share in rule.shares],
+            "deviations": {str(share.variation_id): share.share for share in rule.shares},
+            "featureFlagId": flag.id,
+        }
+
+
+def variations_json(project: Project) -> Iterator[Entity]:
+    """The variations of these experiments."""
+    for _, rule in _experiments(project):
+        for share in rule.shares:
+            yield {
+                "id": share.variation_id,
+                "name": share.variation_key,
+                "siteId": site_id(project),
+                "experimentId": rule.experiment_id,
+            }
+
+
+def _experiments(project: Project) -> Iterator[tuple[Flag, Rule]]:
+    for flag in project.flags:
+        for _, rule in flag.all_rules():
+            if rule.type is RuleType.EXPERIMENT:
+                yield flag, rule
+
+
+def results_json(rules: Sequence[RuleResult], wanted: Mapping[str, Any]) -> Entity:
+    """
+    Results as ``GET /results`` gives them.
+
+    This server counts visitors and not visits: where the service tells of visits, visitors stand.
+
+    Args:
+        rules: Whose variations are told.
+        wanted: The body of the request: ``conversionType``, ``goalsIds``, ``referenceVariationId``.
+    """
+    goals = wanted.get("goalsIds")
+    by_visitors = wanted.get("conversionType") == "CONVERTED_VISITS"
+    data: Entity = {}
+    for rule in rules:
+        named = str(wanted.get("referenceVariationId") or "")
+        reference = next(
+            (v for v in rule.variations if str(v.id) == named), next(v for v in rule.variations if v.is_reference)
+        )
+        for variation in rule.variations:
+            told: Entity = {}
+            for goal in variation.goals:
+                if isinstance(goals, list) and goals and goal.id not in goals:
+                    continue
+                base = reference.goal(goal.key)
+                rates = [
+                    (one.converted if by_visitors else one.conversions) / visitors if visitors else 0.0
+                    for one, visitors in ((goal, variation.visitors), (base, reference.visitors))
+                ]
+                told[str(goal.id)] = {
+                    "conversionCount": goal.conversions,
+                    "convertedVisitCount": goal.converted,
+                    "revenueCount": goal.revenue_total,
+                    "averageCart": goal.revenue_total / goal.conversions if goal.conversions else 0.0,
+                    "conversionRate": rates[0],
+                    "improvementRate": rates[0] / rates[1] - 1 if rates[1] else None,
+                    "reliability": 1 - goal.p_value if goal.p_value is not None else 0.0,
+                }
+            general = {"visitCount": variation.visitors, "visitorCount": variation.visitors, "goalsData": told}
+            data[str(variation.id)] = {"breakdownData": {"_reference": {"generalData": general}}}
+    return {"status": "READY", "data": {"variationData": data}}
+
+
+def as_percent(share: float) -> float | int:
+    """A part of 1 as a percentage, whole where it can be."""
+    value = round(share * 100, 10)
+    return int(value) if value == int(value) else value

@@ -1,0 +1,91 @@
+"""The first page: all flags with state, traffic and rules."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kameleoon.server.differences import percent
+from kameleoon.server.html import Html, h
+from kameleoon.server.pages_layout import Surroundings, link, page, state
+from kameleoon.server.project import RuleType
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kameleoon.server.project import Flag
+    from kameleoon.server.results import Results
+
+
+def overview(around: Surroundings, results: Results, counters: Mapping[str, int]) -> str:
+    """``/``: all flags with state and traffic."""
+    project = around.project
+    rows = [
+        h(
+            "tr",
+            h(
+                "th",
+                h("a", flag.name or flag.key, href=link("/page/flag", key=flag.key)),
+                h("br") if flag.name else None,
+                h("code", flag.key, class_="quiet") if flag.name else None,
+                scope="row",
+            ),
+            [h("td", state(name in flag.enabled_in)) for name in project.environments],
+            h("td", f"{sum(rule.visitors for rule in shown.rules):,}", class_="n"),
+            h("td", _summary(flag)),
+        )
+        for flag, shown in zip(project.flags, results.flags, strict=True)
+    ]
+    head = h(
+        "tr",
+        h("th", "Flag", scope="col"),
+        [h("th", name, scope="col") for name in project.environments],
+        h("th", "Visitors", class_="n", scope="col"),
+        h("th", "Rules", scope="col"),
+    )
+    table = h(
+        "div",
+        h("table", h("thead", head), h("tbody", rows)),
+        class_="scroll",
+        tabindex="0",
+        role="region",
+        aria_label="Flags",
+    )
+    return page(
+        around,
+        "Flags",
+        h("h1", "Flags"),
+        h(
+            "p",
+            f"{counters['stored']:,} events stored, {counters['duplicates']:,} duplicates, {counters['refused']:,} lines refused,"
+            f" {counters['bots']:,} of bots.",
+            class_="quiet",
+        ),
+        h("section", table if rows else h("p", "The project has no flags yet."), class_="card"),
+        current="/",
+    )
+
+
+def _summary(flag: Flag) -> Html | str:
+    rules = [(environment, rule) for environment, rule in flag.all_rules()]
+    if not rules:
+        return h("span", f"everybody gets {flag.default_variation}", class_="quiet")
+    return h(
+        "span",
+        [
+            [
+                h("br") if number else None,
+                h(
+                    "a" if rule.type is RuleType.EXPERIMENT else "span",
+                    rule.key,
+                    href=link("/page/experiment", flag=flag.key, environment=environment, rule=rule.key)
+                    if rule.type is RuleType.EXPERIMENT
+                    else None,
+                ),
+                f" {percent(rule.exposition)}",
+                f" of {rule.segment_key}" if rule.segment_key else None,
+                f" in {environment}" if environment else None,
+                " (paused)" if rule.is_paused else None,
+            ]
+            for number, (environment, rule) in enumerate(rules)
+        ],
+    )

@@ -1,0 +1,168 @@
+"""The page of one visitor: visits and data, what every flag gives, and why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kameleoon.server.html import Html, h
+from kameleoon.server.pages_layout import Surroundings, link, page, shown, time_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from kameleoon._engine.choice import Choice
+    from kameleoon.server.decisions import Step
+    from kameleoon.server.project import Flag
+
+
+def visitor_page(
+    around: Surroundings,
+    code: str,
+    visits: Mapping[str, Any] | None,
+    last: Sequence[str],
+    decisions: Sequence[tuple[Flag, Choice]],
+    explained: tuple[Flag, str, Choice, Sequence[Step]] | None,
+    environment: str,
+) -> str:
+    """``/page/visitor``: visits and data of a visitor, what every flag gives and, for one flag, why."""
+    parts: list[Html | None] = [
+        h("h1", f"Visitor {code}" if code else "Visitors"),
+        h(
+            "form",
+            h("label", "Visitor code", h("input", type="text", name="code", value=code, maxlength=255, required=True)),
+            h(
+                "label",
+                "Environment",
+                h(
+                    "select",
+                    [
+                        h("option", name, value=name, selected=name == environment)
+                        for name in around.project.environments
+                    ],
+                    name="environment",
+                ),
+            ),
+            h("button", "Show", type="submit", class_="main"),
+            action="/page/visitor",
+            class_="row",
+        ),
+    ]
+    if not code:
+        links = [h("li", h("a", name, href=link("/page/visitor", code=name))) for name in last]
+        parts.append(
+            h(
+                "section",
+                h("h2", "Seen last"),
+                h("ul", links) if links else h("p", "No events have arrived yet.", class_="quiet"),
+                class_="card",
+            )
+        )
+        return page(around, "Visitors", parts, current="/page/visitor")
+    if explained is not None:
+        flag, where, choice, steps = explained
+        parts.append(
+            h(
+                "section",
+                h("h2", f"Why {flag.name or flag.key} gives {choice.variation_key} in {where}"),
+                h("p", "Reason ", h("code", str(choice.reason)), "."),
+                _tree(steps),
+                class_="card",
+                id="why",
+            )
+        )
+    rows = [
+        h(
+            "tr",
+            h("th", h("a", flag.name or flag.key, href=link("/page/flag", key=flag.key)), scope="row"),
+            h("td", h("code", choice.variation_key)),
+            h("td", str(choice.reason)),
+            h(
+                "td",
+                h(
+                    "a",
+                    "why?",
+                    href=link("/page/visitor", code=code, environment=environment, flag=flag.key) + "#why",
+                    aria_label=f"Why {flag.name or flag.key} gives {choice.variation_key}",
+                ),
+            ),
+        )
+        for flag, choice in decisions
+    ]
+    head = h("tr", [h("th", name, scope="col") for name in ("Flag", "Variation", "Reason", "")])
+    parts.append(
+        h(
+            "section",
+            h("h2", "What the visitor gets"),
+            h(
+                "p",
+                f"As an SDK in {environment} decides that has fetched this visitor's data (get_remote_visitor_data).",
+                class_="quiet",
+            ),
+            h("div", h("table", h("thead", head), h("tbody", rows)), class_="scroll"),
+            class_="card",
+        )
+    )
+    parts.append(_visits(visits or {}))
+    return page(around, f"Visitor {code}", parts, current="/page/visitor")
+
+
+def _visits(visits: Mapping[str, Any]) -> Html:
+    found = [visit for visit in (visits.get("currentVisit"), *visits.get("previousVisits", ())) if visit]
+    parts = []
+    for number, visit in enumerate(found):
+        rows = [
+            (name.removesuffix("Events").removesuffix("Event"), event["time"], event["data"])
+            for name, events in visit.items()
+            if name.endswith(("Events", "Event"))
+            for event in (events if isinstance(events, list) else [events])
+            if isinstance(event, dict)
+        ]
+        rows.sort(key=lambda row: row[1])
+        state = "now" if number == 0 and visits.get("currentVisit") else time_text(visit["timeStarted"])
+        parts.append(
+            h(
+                "details",
+                h("summary", f"Visit {state}: {len(rows)} events until {time_text(visit['timeLastEvent'])}"),
+                h(
+                    "div",
+                    h(
+                        "table",
+                        h(
+                            "tbody",
+                            [
+                                h(
+                                    "tr",
+                                    h("td", time_text(time_ms), class_="quiet"),
+                                    h("td", kind),
+                                    h("td", h("code", shown(data))),
+                                )
+                                for kind, time_ms, data in rows
+                            ],
+                        ),
+                    ),
+                    class_="scroll",
+                ),
+                open=number == 0,
+            )
+        )
+    return h(
+        "section",
+        h("h2", "Visits and data"),
+        parts or h("p", "Nothing is known of this visitor.", class_="quiet"),
+        class_="card",
+    )
+
+
+def _tree(steps: Sequence[Step]) -> Html:
+    return h("ul", [_step(step) for step in steps], class_="tree")
+
+
+def _step(step: Step) -> Html:
+    mark, said, kind = {True: ("✓", "yes", "yes"), False: ("✗", "no", "no"), None: ("·", "", "")}[step.outcome]
+    return h(
+        "li",
+        h("span", mark, class_=f"mark {kind}", aria_hidden="true"),
+        h("span", step.said),
+        h("span", f": {said}", class_="quiet") if said else None,
+        h("ul", [_step(inner) for inner in step.steps]) if step.steps else None,
+    )
