@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 from kameleoon.api.automation import AutomationApi, Credentials
 from kameleoon.api.data_events import check_visitor_code
 from kameleoon.api.errors import ApiError, CredentialsRefused
-from kameleoon.project_sync.plan import Blocked, apply_plan, make_plan
+from kameleoon.project_sync.calls import Blocked
+from kameleoon.project_sync.plan import apply_plan, make_plan
 from kameleoon.project_sync.pull import make_project
 from kameleoon.project_sync.remote import NoSuchSite, read_remote
 from kameleoon.server.project_file import ProjectError, read_project

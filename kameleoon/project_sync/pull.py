@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from kameleoon.project_sync.remote import included, read_value
+from kameleoon.server.api_words import CONDITION_FRAME, RULE_TYPES, SCOPES, is_included, joined, variable_value
 from kameleoon.server.project import (
     Condition,
     CustomDatum,
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from kameleoon.api.segments import Segment as RemoteSegment
     from kameleoon.project_sync.remote import Remote
 
-_HIDDEN = frozenset({"targetingType", "id", "weight", "htmlDescription", "include", "isInclude"})
 _MAX_KEY = 60
 
 
@@ -70,7 +69,7 @@ def make_project(remote: Remote) -> Pulled:
             name=str(datum.name),
             index=int(datum.index or 0),
             id=int(datum.id or 0),
-            scope=datum.scope if datum.scope in {"PAGE", "VISIT", "VISITOR"} else "VISIT",
+            scope=datum.scope if datum.scope in SCOPES else "VISIT",
             local_only=bool(datum.is_local_only),
             mapping_identifier=bool(datum.is_mapping_identifier),
         )
@@ -144,8 +143,8 @@ def _segment(key: str, segment: RemoteSegment) -> Segment:
                 tuple(
                     Condition(
                         str(condition.get("targetingType")),
-                        {name: value for name, value in condition.items() if name not in _HIDDEN},
-                        include=included(condition),
+                        {name: value for name, value in condition.items() if name not in CONDITION_FRAME},
+                        include=is_included(condition),
                     )
                     for condition in conditions
                 ),
@@ -162,10 +161,10 @@ def _segment(key: str, segment: RemoteSegment) -> Segment:
 
 
 def _joined(operators: Any, operands: int) -> Joined:
-    used = {bool(operator) for operator in (operators or [])[: operands - 1]}
-    if len(used) > 1:
+    found = joined(operators, operands)
+    if found is None:
         raise _LeftOut("it mixes AND and OR on one level; write it as two segments")
-    return Joined.ANY if used == {True} else Joined.ALL
+    return found
 
 
 def _flag(
@@ -180,10 +179,9 @@ def _flag(
     for variation in flag.variations or ():
         variables = {}
         for variable in variation.variables or ():
-            kind = str(variable.type or kinds.get(variable.key) or "STRING")
-            variables[str(variable.key)] = Variable(
-                str(variable.key), VariableType(kind), read_value(kind, variable.value)
-            )
+            kind = VariableType(variable.type or kinds.get(variable.key) or "STRING")
+            key = str(variable.key)
+            variables[key] = Variable(key, kind, variable_value(kind, variable.value))
         name = variation.name if variation.name != variation.key else ""
         variations.append(Variation(str(variation.key), name or "", MappingProxyType(variables)))
     if not variations:
@@ -266,7 +264,8 @@ def _rule(
         count += 1
         key = f"{rule.name or 'rule'}_{count}"
     names = rule_names(flag, place, key)
-    if rule.type == "EXPERIMENTATION":
+    kind = RULE_TYPES.get(str(rule.type))
+    if kind is RuleType.EXPERIMENT:
         shares = tuple(
             Share(
                 str(one.variation_key),
@@ -275,14 +274,14 @@ def _rule(
             )
             for one in rule.traffic_allocations or ()
         )
-    elif rule.type in {"TARGETED_DELIVERY", "PROGRESSIVE_DELIVERY"} and rule.variation_key is not None:
+    elif kind is RuleType.DELIVERY and rule.variation_key is not None:
         # The API tells no variation id of a delivery, so the file has the one that follows from the keys.
         shares = (Share(rule.variation_key, derive_id(*names, "variation", rule.variation_key), 1.0),)
     else:
         raise _LeftOut(f"its type {rule.type} has no form in a project file")
     return Rule(
         key=key,
-        type=RuleType.EXPERIMENT if rule.type == "EXPERIMENTATION" else RuleType.DELIVERY,
+        type=kind,
         id=_free(rule.id, used) or derive_id(*names),
         experiment_id=_free(rule.experiment_id, used) or derive_id(*names, "experiment"),
         shares=shares,

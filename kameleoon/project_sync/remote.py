@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kameleoon.api.filters import where
+from kameleoon.server.api_words import CONDITION_FRAME, is_included
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from kameleoon.api.automation import AutomationApi
     from kameleoon.api.custom_data import CustomDatum
     from kameleoon.api.feature_flags import FeatureFlag
     from kameleoon.api.goals import Goal
     from kameleoon.api.segments import Segment
     from kameleoon.api.sites import Site
-
-_NOT_COMPARED = frozenset({"id", "weight", "htmlDescription", "include", "isInclude"})
 
 
 class NoSuchSite(Exception):
@@ -69,11 +65,11 @@ def tree_of(conditions: Any) -> Any:
                 list(group.get("orOperators") or [])[: max(0, len(group.get("conditions") or []) - 1)],
                 [
                     [
-                        included(condition),
+                        is_included(condition),
                         {
                             name: value
                             for name, value in condition.items()
-                            if name not in _NOT_COMPARED and value is not None
+                            if (name == "targetingType" or name not in CONDITION_FRAME) and value is not None
                         },
                     ]
                     for condition in group.get("conditions") or []
@@ -82,42 +78,3 @@ def tree_of(conditions: Any) -> Any:
             for group in groups
         ],
     ]
-
-
-def included(condition: Mapping[str, Any]) -> bool:
-    """Whether a condition of the service stands as it is, rather than negated."""
-    return bool(condition.get("include", condition.get("isInclude", True)))
-
-
-def written_value(kind: str, value: Any) -> str:
-    """The value of a variable as the service has it: always text."""
-    if kind == "JSON":
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value)
-
-
-def read_value(kind: str | None, text: Any) -> Any:
-    """
-    The value of a variable as a project file has it.
-
-    Raises:
-        ValueError: The text is not of its type.
-    """
-    if not isinstance(text, str):
-        return text
-    match kind:
-        case "BOOLEAN":
-            if text.lower() not in {"true", "false"}:
-                raise ValueError(f"{text!r} is neither true nor false")
-            return text.lower() == "true"
-        case "NUMBER":
-            number = json.loads(text)
-            if isinstance(number, bool) or not isinstance(number, int | float):
-                raise ValueError(f"{text!r} is no number")  # noqa: TRY004 - the text is at fault, not a type
-            return number
-        case "JSON":
-            return json.loads(text)
-        case _:
-            return text

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from kameleoon.server.api_words import CONDITION_FRAME, SCOPES, is_included, joined
 from kameleoon.server.automation_fields import Entity, FieldError, checked, free_key, listed, text, truth
 from kameleoon.server.project import (
     Condition,
@@ -23,9 +24,6 @@ from kameleoon.server.project import (
 
 if TYPE_CHECKING:
     from kameleoon.server.project import Project
-
-
-_SCOPES = ("PAGE", "VISIT", "VISITOR")
 
 
 # --- as changes -------------------------------------------------------------------------------------------------------
@@ -71,8 +69,8 @@ def put_custom_datum(project: Project, body: Entity, datum_id: int | None) -> Pr
             raise FieldError("index", "taken, or no whole number from 0 to 10000")
         known = CustomDatum(name, index, derive_id("custom data", name))
     scope = text(body, "scope", known.scope)
-    if scope not in _SCOPES:
-        raise FieldError("scope", f"expected one of {', '.join(_SCOPES)}")
+    if scope not in SCOPES:
+        raise FieldError("scope", f"expected one of {', '.join(SCOPES)}")
     datum = replace(
         known,
         scope=scope,
@@ -140,19 +138,15 @@ def _tree(project: Project, given: object) -> tuple[Joined, tuple[Group, ...]]:
 
 
 def _joined(given: Entity, name: str, members: int) -> Joined:
-    operators = [bool(operator) for operator in given.get(name) or []][: members - 1]
-    if len(set(operators)) > 1:
+    found = joined(given.get(name), members)
+    if found is None:
         raise FieldError(name, "this server knows only AND throughout or OR throughout on one level")
-    return Joined.ANY if operators and operators[0] else Joined.ALL
+    return found
 
 
 def _condition(project: Project, given: Entity) -> Condition:
     kind = text(given, "targetingType")
-    fields = {
-        name: value
-        for name, value in given.items()
-        if name not in {"targetingType", "include", "isInclude", "weight", "id", "htmlDescription"}
-    }
+    fields = {name: value for name, value in given.items() if name not in CONDITION_FRAME}
     known: dict[str, set[Any]] = {
         "goalId": {goal.id for goal in project.goals},
         "segmentId": {segment.id for segment in project.segments},
@@ -162,8 +156,7 @@ def _condition(project: Project, given: Entity) -> Condition:
     for name, ids in known.items():
         if fields.get(name) is not None and fields[name] not in ids:
             raise FieldError(name, f"there is no {fields[name]!r} in this site")
-    include = given.get("include", given.get("isInclude", True))
-    return Condition(kind, fields, include=include is not False)
+    return Condition(kind, fields, include=is_included(given))
 
 
 def _check_unused(project: Project, field: str, value: object, what: str) -> None:

@@ -7,12 +7,11 @@ Source:
 
 from __future__ import annotations
 
-import json
-import math
 from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from kameleoon.server.api_words import variable_value
 from kameleoon.server.automation_fields import Entity, FieldError, check_site, checked, listed, text, truth
 from kameleoon.server.automation_out import variable_json
 from kameleoon.server.automation_rules import with_rules
@@ -120,40 +119,23 @@ def _variations(body: Entity, known: Sequence[Variation]) -> tuple[Variation, ..
     given = listed(body, "variations") if "variations" in body else [_bare(variation) for variation in known]
     for variation in given:
         values = defaults | {text(one, "key"): one.get("value") for one in listed(variation, "variables")}
-        variables = {key: Variable(key, types.get(key, VariableType.STRING), value) for key, value in values.items()}
-        typed = {key: replace(v, value=_typed(v)) for key, v in variables.items()}
+        typed = {key: _typed(key, types.get(key, VariableType.STRING), value) for key, value in values.items()}
         built.append(
             Variation(text(variation, "key", longest=255), text(variation, "name", ""), MappingProxyType(typed))
         )
     return tuple(built)
 
 
+def _typed(key: str, kind: VariableType, value: object) -> Variable:
+    try:
+        return Variable(key, kind, variable_value(kind, value))
+    except ValueError as error:
+        raise FieldError("variables", f"the value of {key!r} is no {kind.value}") from error
+
+
 def _bare(variation: Variation) -> Entity:
     variables = [variable_json(variable) for variable in variation.variables.values()]
     return {"key": variation.key, "name": variation.name, "variables": variables}
-
-
-def _typed(variable: Variable) -> Any:
-    """The value of a variable that came as text."""
-    value = variable.value
-    try:
-        match variable.type:
-            case VariableType.BOOLEAN:
-                value = {"true": True, "false": False}[str(value).lower()]
-            case VariableType.NUMBER:
-                value = json.loads(str(value))
-                if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-                    raise FieldError("variables", f"{variable.key!r} is no number")
-            case VariableType.JSON if isinstance(value, str):
-                value = json.loads(value, parse_constant=float)
-                json.dumps(value, allow_nan=False)
-            case VariableType.JSON:
-                pass
-            case _:
-                value = str(value)
-    except (KeyError, ValueError, RecursionError) as error:
-        raise FieldError("variables", f"the value of {variable.key!r} is no {variable.type.value}") from error
-    return value
 
 
 def _bucketing(project: Project, body: Entity, known: str | None) -> str | None:

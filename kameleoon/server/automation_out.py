@@ -7,19 +7,17 @@ Source:
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
+from kameleoon.server.api_words import RULE_WORDS, conditions_data, percent_of, variable_text
 from kameleoon.server.project import (
     CustomDatum,
     Flag,
     Goal,
-    Joined,
     Rule,
     RuleType,
     Segment,
     Variable,
-    VariableType,
     derive_id,
 )
 from kameleoon.server.results import reference_share
@@ -112,12 +110,7 @@ def flag_json(project: Project, flag: Flag) -> Entity:
 
 def variable_json(variable: Variable) -> Entity:
     """A variable; its value is text whatever its type."""
-    value = variable.value
-    text = (
-        value
-        if isinstance(value, str) and variable.type is not VariableType.JSON
-        else json.dumps(value, ensure_ascii=False)
-    )
+    text = variable_text(variable.type, variable.value)
     return {"key": variable.key, "type": variable.type.value, "value": text}
 
 
@@ -125,12 +118,12 @@ def _rule_json(project: Project, flag: Flag, rule: Rule, order: int) -> Entity:
     segments = {segment.key: segment.id for segment in project.segments}
     built: Entity = {
         "id": rule.id,
-        "type": "EXPERIMENTATION" if rule.type is RuleType.EXPERIMENT else "TARGETED_DELIVERY",
+        "type": RULE_WORDS[rule.type],
         "name": rule.key,
         "orderIndex": order,
         "status": "PAUSED" if rule.is_paused else "ACTIVE",
         "segmentId": segments[rule.segment_key] if rule.segment_key is not None else None,
-        "exposition": as_percent(rule.exposition),
+        "exposition": percent_of(rule.exposition),
         "experimentId": rule.experiment_id,
     }
     if rule.type is RuleType.DELIVERY:
@@ -138,7 +131,7 @@ def _rule_json(project: Project, flag: Flag, rule: Rule, order: int) -> Entity:
     return built | {
         "controlVariationKey": reference_share(flag, rule).variation_key,
         "trafficAllocations": [
-            {"variationKey": s.variation_key, "variationId": s.variation_id, "exposition": as_percent(s.share)}
+            {"variationKey": s.variation_key, "variationId": s.variation_id, "exposition": percent_of(s.share)}
             for s in rule.shares
         ],
     }
@@ -179,19 +172,7 @@ def segment_json(project: Project, segment: Segment) -> Entity:
         "siteId": site_id(project),
         "segmentType": "STANDARD",
         "audienceTracking": segment.audience_tracking,
-        "conditionsData": {
-            "firstLevelOrOperators": [segment.joined is Joined.ANY] * (len(segment.groups) - 1),
-            "firstLevel": [
-                {
-                    "orOperators": [group.joined is Joined.ANY] * (len(group.conditions) - 1),
-                    "conditions": [
-                        {"targetingType": c.targeting_type, "weight": 1, "include": c.include, **c.fields}
-                        for c in group.conditions
-                    ],
-                }
-                for group in segment.groups
-            ],
-        },
+        "conditionsData": conditions_data(segment),
         "key": segment.key,
     }
 
@@ -271,9 +252,3 @@ def results_json(rules: Sequence[RuleResult], wanted: Mapping[str, Any]) -> Enti
             general = {"visitCount": variation.visitors, "visitorCount": variation.visitors, "goalsData": told}
             data[str(variation.id)] = {"breakdownData": {"_reference": {"generalData": general}}}
     return {"status": "READY", "data": {"variationData": data}}
-
-
-def as_percent(share: float) -> float | int:
-    """A part of 1 as a percentage, whole where it can be."""
-    value = round(share * 100, 10)
-    return int(value) if value == int(value) else value

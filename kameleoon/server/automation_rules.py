@@ -12,8 +12,8 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from kameleoon.server.api_words import RULE_TYPES, percent_of
 from kameleoon.server.automation_fields import Entity, FieldError, free_key, listed, part, text
-from kameleoon.server.automation_out import as_percent
 from kameleoon.server.edits import EditError, edit_flag
 from kameleoon.server.flag_file import free_rule_key
 from kameleoon.server.project import (
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from kameleoon.server.project import Project
-
-
-_TYPES = {"EXPERIMENTATION": RuleType.EXPERIMENT, "TARGETED_DELIVERY": RuleType.DELIVERY}
 
 
 def patch_rule(project: Project, rule_id: int, body: Entity) -> Project:
@@ -120,9 +117,9 @@ def _rule(
 ) -> Rule:
     kind = known.type if known is not None else None
     if "type" in body or kind is None:
-        kind = _TYPES.get(text(body, "type"))
+        kind = RULE_TYPES.get(text(body, "type"))
     if kind is None:
-        raise FieldError("type", f"expected one of {', '.join(_TYPES)}")
+        raise FieldError("type", f"expected one of {', '.join(RULE_TYPES)}")
     shares = _shares(flag, body, kind, known)
     segment = known.segment_key if known is not None else None
     if "segmentId" in body:
@@ -136,7 +133,7 @@ def _rule(
         key = free_rule_key(kind, shares, segment, earlier) if not key else free_key(key, earlier)
     names = rule_names(flag.key, place, key)
     ids = {share.variation_key: share.variation_id for share in known.shares} if known is not None else {}
-    exposition = body.get("exposition", as_percent(known.exposition) if known is not None else 100)
+    exposition = body.get("exposition", percent_of(known.exposition) if known is not None else 100)
     state = body.get("state", body.get("status", "PAUSED" if known is not None and known.is_paused else "ACTIVE"))
     respool_time = known.respool_time if known is not None else None
     if body.get("reallocation") is True:
