@@ -59,7 +59,7 @@ class Assigned:
 
     def apply(self, visitor: Visitor) -> None:
         """Replace what was known of the experiment."""
-        visitor.record.assignments[self.assignment.experiment_id] = replace(self.assignment)  # a record's are its own
+        visitor.record.give(replace(self.assignment))  # a record's are its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ def _keep_single(kind: int, attribute: str) -> Callable[[VisitorRecord, object, 
 
 
 def _keep_custom_data(record: VisitorRecord, value: CustomData, _: int) -> tuple[int, Hashable]:
-    record.own("custom_data")[value.index] = value
+    record.keep_custom_data(value)
     return (Kind.CUSTOM_DATA, value.index)
 
 
@@ -276,7 +276,7 @@ class Remote:
                 setattr(record, attribute, getattr(self, attribute))
         for custom_data in self.custom_data:
             if custom_data.index not in record.custom_data:
-                record.own("custom_data")[custom_data.index] = custom_data
+                record.keep_custom_data(custom_data)
                 if custom_data.index in self.resend:
                     record.mark_unsent((Kind.CUSTOM_DATA, custom_data.index))
         for page in self.pages:
@@ -285,7 +285,8 @@ class Remote:
         for converted in list(self._new_conversions(record)):
             record.add_conversion(converted)
         for assignment in self.assignments:
-            record.assignments.setdefault(assignment.experiment_id, replace(assignment))
+            if assignment.experiment_id not in record.assignments:
+                record.give(replace(assignment))
         for personalization in self.personalizations:
             record.own("personalizations").setdefault(personalization.id, personalization)
         if record.visits is None and self.previous_visits:

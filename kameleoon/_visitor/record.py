@@ -3,16 +3,21 @@ The record of one visitor.
 
 Several codes may share one record (a visitor who logs in); what belongs to a code alone is in `Visitor`. The data objects in a
 record are never changed in place, so one may stand in many records; an `Assignment` belongs to its record alone.
+
+A process holds very many of them, and every first evaluation makes one. So what most visitors have little of takes little room: a
+mapping of one item is no dictionary, and what few visitors have lies apart.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping, Sequence
+    from collections.abc import Hashable, Iterator, Sequence
     from collections.abc import Set as AbstractSet
 
     from kameleoon.data import (
@@ -28,13 +33,51 @@ if TYPE_CHECKING:
     )
 
 
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+Default = TypeVar("Default")
+
+_new = object.__new__
+
+
+class One(Mapping[Key, Value], Generic[Key, Value]):
+    """``{key: value}`` in a fifth of the room that a dictionary takes. Never changed."""
+
+    __slots__ = ("_key", "_value")
+
+    def __init__(self, key: Key, value: Value) -> None:
+        self._key = key
+        self._value = value
+
+    def __getitem__(self, key: object) -> Value:
+        if key == self._key:
+            return self._value
+        raise KeyError(key)
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter((self._key,))
+
+    def __len__(self) -> int:
+        return 1
+
+    def get(self, key: object, default: Any = None) -> Any:
+        """See `Mapping.get`; conditions ask often."""
+        return self._value if key == self._key else default
+
+    def __contains__(self, key: object) -> bool:
+        return key == self._key
+
+
 @dataclass(slots=True)
-class Assignment:
+class Assignment(Mapping[int, "Assignment"]):
     """
     A variation the visitor was given.
 
     The same variation given again renews `time_ms` and `unsent` in place, each on its own, so that evaluations need no lock;
     any other takes this one's place in the record.
+
+    An assignment is also the mapping of itself, ``{experiment id: itself}``: a record with no other holds it in place of a
+    dictionary, which would take more room than all else that is known of most visitors.
 
     Attributes:
         experiment_id: Key of the assignment.
@@ -49,6 +92,21 @@ class Assignment:
     is_delivery: bool | None
     time_ms: int
     unsent: bool
+
+    def __getitem__(self, experiment_id: object) -> Assignment:
+        if experiment_id == self.experiment_id:
+            return self
+        raise KeyError(experiment_id)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter((self.experiment_id,))
+
+    def __len__(self) -> int:
+        return 1
+
+    def get(self, experiment_id: object, default: Any = None) -> Any:
+        """See `Mapping.get`; conditions ask often."""
+        return self if experiment_id == self.experiment_id else default
 
 
 class PageVisit(NamedTuple):
@@ -140,6 +198,65 @@ class Kind:
     CONVERSION = 8
 
 
+class _Rare:
+    """What few visitors have; see `VisitorRecord`, whose attributes these are."""
+
+    __slots__ = (
+        "application_version",
+        "browser",
+        "consent",
+        "conversions",
+        "cookie",
+        "device",
+        "forced",
+        "geolocation",
+        "heat",
+        "mapped",
+        "mapping_identifier",
+        "operating_system",
+        "page_views",
+        "personalizations",
+        "scores",
+        "segments",
+        "simulated",
+        "user_agent",
+        "visits",
+    )
+
+    def __init__(self) -> None:
+        for name in self.__slots__:
+            setattr(self, name, None)
+        self.conversions: Sequence[Converted] = ()
+        self.page_views = self.personalizations = self.segments = NO_ITEMS
+
+
+_NOTHING_RARE = _Rare()
+"""What all records share of whose visitors nothing rare is known. Never changed."""
+
+NOTHING_UNSENT: AbstractSet[tuple[int, Hashable]] = frozenset()
+"""What records share of which nothing is to be sent."""
+
+
+class _Apart(property, Generic[Value]):
+    """An attribute of `VisitorRecord` that lies in its rare part, which is made when first written to."""
+
+    def __init__(self, name: str) -> None:
+        def write(record: VisitorRecord, value: object) -> None:
+            if record._rare is _NOTHING_RARE:  # noqa: SLF001 - part of the class
+                if value is getattr(_NOTHING_RARE, name):
+                    return
+                record._rare = _Rare()  # noqa: SLF001
+            setattr(record._rare, name, value)  # noqa: SLF001
+
+        super().__init__(attrgetter(f"_rare.{name}"), write)
+
+    if TYPE_CHECKING:
+
+        def __get__(self, record: Any, owner: type | None = None) -> Value: ...  # type: ignore[override]  # never asked of the class
+
+        def __set__(self, record: Any, value: Value) -> None: ...
+
+
 class VisitorRecord:
     """
     All that is known of a visitor. Only facts write it (`kameleoon._visitor.facts`).
@@ -148,11 +265,12 @@ class VisitorRecord:
         started_ms: When the current visit began, in milliseconds since 1970.
         is_plain: Whether none of these is known: mapping identifier, consent, forcing, simulation, scores. They bend every
             evaluation; without them the engine need not look at each.
+        assignments: ``{experiment id: assignment}``; written through `give`.
+        custom_data: ``{index: custom data}``; written through `keep_custom_data`.
+        unsent: ``(kind, key)`` of every item still to be sent, save assignments, which carry it themselves.
         mapping_identifier: The code used for hashing instead of the visitor's own, once he was mapped.
         consent: ``True`` given, ``False`` refused, ``None`` never asked.
-        custom_data: ``{index: custom data}``
         page_views: ``{URL: latest view, count, last time}``
-        assignments: ``{experiment id: assignment}``
         personalizations: ``{personalization id: personalization}``
         segments: Ids of matched audience segments, in order of their first match.
         forced: ``{experiment id: forcing}``
@@ -160,48 +278,72 @@ class VisitorRecord:
         heat: ``{key moment id: {goal id: score}}``
         scores: Contextual bandit: ``{experiment id: groups of variation ids, best score first}``
         mapped: Indices whose custom data maps this visitor; sent with every request.
-        unsent: ``(kind, key)`` of every item still to be sent, save assignments, which carry it themselves.
     """
 
-    # What every evaluation looks at lies in the record itself, the rest beside it.
-    __slots__ = ("__dict__", "assignments", "is_plain", "started_ms")
+    __slots__ = ("_rare", "assignments", "custom_data", "is_plain", "started_ms", "unsent")
 
-    mapping_identifier: str | None = None
-    consent: bool | None = None
-    user_agent: str | None = None
-    device: Device | None = None
-    browser: Browser | None = None
-    operating_system: OperatingSystem | None = None
-    geolocation: Geolocation | None = None
-    application_version: ApplicationVersion | None = None
-    cookie: Cookie | None = None
-    custom_data: dict[int, CustomData] = NO_ITEMS
-    page_views: dict[str, PageVisit] = NO_ITEMS
-    conversions: Sequence[Converted] = ()
-    personalizations: dict[int, Personalized] = NO_ITEMS
-    segments: dict[int, None] = NO_ITEMS
-    forced: dict[int, Forcing] | None = None
-    simulated: dict[str, Simulation] | None = None
-    heat: Mapping[int, Mapping[int, float]] | None = None
-    scores: Mapping[int, tuple[frozenset[int], ...]] | None = None
-    visits: Visits | None = None
-    mapped: set[int] | None = None
-    unsent: AbstractSet[tuple[int, Hashable]] = frozenset()
+    started_ms: int
+    is_plain: bool
+    assignments: Mapping[int, Assignment]
+    custom_data: Mapping[int, CustomData]
+    unsent: AbstractSet[tuple[int, Hashable]]
 
-    # Most visitors have little, so that only what is known takes room: the rest stands here, in the class, and is never changed.
+    mapping_identifier: _Apart[str | None] = _Apart("mapping_identifier")
+    consent: _Apart[bool | None] = _Apart("consent")
+    user_agent: _Apart[str | None] = _Apart("user_agent")
+    device: _Apart[Device | None] = _Apart("device")
+    browser: _Apart[Browser | None] = _Apart("browser")
+    operating_system: _Apart[OperatingSystem | None] = _Apart("operating_system")
+    geolocation: _Apart[Geolocation | None] = _Apart("geolocation")
+    application_version: _Apart[ApplicationVersion | None] = _Apart("application_version")
+    cookie: _Apart[Cookie | None] = _Apart("cookie")
+    page_views: _Apart[dict[str, PageVisit]] = _Apart("page_views")
+    conversions: _Apart[Sequence[Converted]] = _Apart("conversions")
+    personalizations: _Apart[dict[int, Personalized]] = _Apart("personalizations")
+    segments: _Apart[dict[int, None]] = _Apart("segments")
+    forced: _Apart[dict[int, Forcing] | None] = _Apart("forced")
+    simulated: _Apart[dict[str, Simulation] | None] = _Apart("simulated")
+    heat: _Apart[Mapping[int, Mapping[int, float]] | None] = _Apart("heat")
+    scores: _Apart[Mapping[int, tuple[frozenset[int], ...]] | None] = _Apart("scores")
+    visits: _Apart[Visits | None] = _Apart("visits")
+    mapped: _Apart[set[int] | None] = _Apart("mapped")
 
     def __init__(self, started_ms: int) -> None:
         self.started_ms = started_ms
         self.is_plain = True
-        self.assignments: dict[int, Assignment] = {}
+        self.assignments = NO_ITEMS
+        self.custom_data = NO_ITEMS
+        self.unsent = NOTHING_UNSENT
+        self._rare = _NOTHING_RARE
+
+    @property
+    def has_rare(self) -> bool:
+        """Whether anything is known beside assignments and custom data."""
+        return self._rare is not _NOTHING_RARE
 
     def own(self, attribute: str) -> dict[Any, Any]:
         """The dictionary *attribute*, the record's own from now on, to be written."""
-        found: dict[Any, Any] = getattr(self, attribute)
-        if found is NO_ITEMS:
-            found = {}
+        found = getattr(self, attribute)
+        if type(found) is not dict:
+            found = dict(found)
             setattr(self, attribute, found)
         return found
+
+    def give(self, assignment: Assignment) -> None:
+        """Keep *assignment*, which must be the record's own, in place of what was known of the experiment."""
+        known = self.assignments
+        if known is NO_ITEMS or (type(known) is Assignment and known.experiment_id == assignment.experiment_id):
+            self.assignments = assignment
+        else:
+            self.own("assignments")[assignment.experiment_id] = assignment
+
+    def keep_custom_data(self, datum: CustomData) -> None:
+        """Keep *datum* in place of what was known under its index."""
+        known = self.custom_data
+        if known is NO_ITEMS or (type(known) is One and datum.index in known):
+            self.custom_data = One(datum.index, datum)
+        else:
+            self.own("custom_data")[datum.index] = datum
 
     def add_conversion(self, converted: Converted) -> None:
         """Keep one more conversion."""
@@ -231,11 +373,42 @@ class Visitor:
         record: What is known; may be shared with other codes.
         last_s: Last activity of this code, in seconds of the store's own clock.
         is_unique: Whether the code is a cross-device identifier, ``UniqueIdentifier(True)``.
+        is_stale: Whether the store has another object for the visitor by now: what is written into this one is lost.
     """
 
-    __slots__ = ("is_unique", "last_s", "record")
+    __slots__ = ("is_stale", "is_unique", "last_s", "record")
 
     def __init__(self, record: VisitorRecord, last_s: float, *, is_unique: bool = False) -> None:
         self.record = record
         self.last_s = last_s
         self.is_unique = is_unique
+        self.is_stale = False
+
+
+def visitor_given(
+    experiment_id: int, variation_id: int, is_delivery: bool, unsent: bool, now_ms: int, now_s: float
+) -> Visitor:
+    """
+    A visitor of whom one assignment is known, made by the first evaluation of each.
+
+    Calling the three classes would take as long again as all the rest of it, so that their attributes are set here.
+    """
+    assignment = _new(Assignment)
+    assignment.experiment_id = experiment_id
+    assignment.variation_id = variation_id
+    assignment.is_delivery = is_delivery
+    assignment.time_ms = now_ms
+    assignment.unsent = unsent
+    record = _new(VisitorRecord)
+    record.started_ms = now_ms
+    record.is_plain = True
+    record.assignments = assignment
+    record.custom_data = NO_ITEMS
+    record.unsent = NOTHING_UNSENT
+    record._rare = _NOTHING_RARE  # noqa: SLF001 - of this module
+    visitor = _new(Visitor)
+    visitor.record = record
+    visitor.last_s = now_s
+    visitor.is_unique = False
+    visitor.is_stale = False
+    return visitor

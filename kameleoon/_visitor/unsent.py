@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kameleoon._visitor.record import Kind
+from kameleoon._visitor.record import NOTHING_UNSENT, Kind
 
 if TYPE_CHECKING:
     from kameleoon._visitor.record import Assignment, Converted, Visitor, VisitorRecord, Visits
@@ -87,7 +87,7 @@ def take_unsent(visitor: Visitor, *, consent_required: bool) -> Unsent:
         segments=tuple(segment_id for segment_id in record.segments if (Kind.SEGMENT, segment_id) in unsent),
         conversions=_take_conversions(record),
     )
-    record.unsent = frozenset()  # most visitors are idle, and an empty set takes room
+    record.unsent = NOTHING_UNSENT  # most visitors are idle, and an empty set takes room
     return taken
 
 
@@ -106,7 +106,7 @@ def _take_conversions(record: VisitorRecord) -> tuple[Converted, ...]:
         converted for place, converted in enumerate(record.conversions) if (Kind.CONVERSION, place) in record.unsent
     )
     if taken:
-        record.unsent = {key for key in record.unsent if key[0] != Kind.CONVERSION}
+        record.unsent = {key for key in record.unsent if key[0] != Kind.CONVERSION} or NOTHING_UNSENT
     return taken
 
 

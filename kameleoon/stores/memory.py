@@ -14,7 +14,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from kameleoon._visitor.record import Assignment, Visitor, VisitorRecord
+from kameleoon._visitor.record import Assignment, Visitor, VisitorRecord, visitor_given
 from kameleoon._visitor.unsent import has_sendable, take_unsent
 from kameleoon.stores.protocol import Claim, Ended
 
@@ -93,12 +93,9 @@ class MemoryStore:
         whoever takes what is unsent first takes the mark off and then tells.
         """
         if visitor is None:
-            fresh = Visitor(VisitorRecord(now_ms), self._clock())
+            fresh = visitor_given(experiment_id, variation_id, is_delivery, unsent, now_ms, self._clock())
             visitor = self._visitors.setdefault(code, fresh)
             if visitor is fresh:
-                fresh.record.assignments[experiment_id] = Assignment(
-                    experiment_id, variation_id, is_delivery, now_ms, unsent
-                )
                 self._unfiled.append(code)
                 if len(self._visitors) > self._max_visitors:
                     with self._lock:
@@ -106,13 +103,19 @@ class MemoryStore:
                 return fresh
             with self._lock:  # of a session that is over, or made by another thread just now
                 visitor = self._get_or_make(code, now_ms)
-        assignments = visitor.record.assignments
-        known = assignments.get(experiment_id)
-        if known is not None and known.variation_id == variation_id and known.is_delivery == is_delivery:
+        held = visitor.record.assignments
+        known = held if type(held) is Assignment else held.get(experiment_id)
+        if (
+            known is not None
+            and known.variation_id == variation_id
+            and known.experiment_id == experiment_id
+            and known.is_delivery == is_delivery
+        ):
             known.time_ms = now_ms
             known.unsent = unsent
         else:
-            assignments[experiment_id] = Assignment(experiment_id, variation_id, is_delivery, now_ms, unsent)
+            with self._lock:
+                visitor.record.give(Assignment(experiment_id, variation_id, is_delivery, now_ms, unsent))
         return visitor
 
     def link(self, code: str, other: str, now_ms: int) -> None:

@@ -335,7 +335,7 @@ class RedisStore:
         with self._lock:
             known = self._local(code) or self._make(code, now_ms)
             given = Assignment(experiment_id, variation_id, is_delivery, now_ms, unsent)
-            known.shared.record.assignments[experiment_id] = given
+            known.shared.record.give(given)
             known.shared.set(fields_of_assignment(experiment_id, given))
             known.last_s = self._wall_clock()
             self._dirty[code] = known

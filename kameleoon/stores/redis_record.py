@@ -189,7 +189,7 @@ def _read_field(record: VisitorRecord, name: str, text: str, conversions: list[t
     if name == "t":
         record.started_ms = int(text)
     elif kind == "c":
-        record.own("custom_data")[int(key)] = _to_custom_data(json.loads(text))
+        record.keep_custom_data(_to_custom_data(json.loads(text)))
     elif kind == "p":
         title, referrers, views, last_ms, remote_views = json.loads(text)
         record.own("page_views")[key] = PageVisit(PageView(key, title, referrers), views, last_ms, remote_views)
@@ -197,7 +197,7 @@ def _read_field(record: VisitorRecord, name: str, text: str, conversions: list[t
         conversions.append((key, _to_conversion(json.loads(text))))
     elif kind == "a":
         variation_id, is_delivery, time_ms = json.loads(text)
-        record.assignments[int(key)] = Assignment(int(key), variation_id, is_delivery, time_ms, unsent=False)
+        record.give(Assignment(int(key), variation_id, is_delivery, time_ms, unsent=False))
     elif kind == "z":
         record.own("personalizations")[int(key)] = Personalized(int(key), *json.loads(text))
     elif kind == "s":

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kameleoon._visitor.facts import Assigned, Consented, Forced, MappedFrom, Remote, Simulated, Told
-from kameleoon._visitor.record import Assignment, Forcing, Simulation, Visitor, VisitorRecord
+from kameleoon._visitor.record import Assignment, Forcing, Simulation, Visitor, VisitorRecord, visitor_given
 from kameleoon._visitor.unsent import take_unsent
-from kameleoon.data import Conversion, CustomData, PageView
+from kameleoon.data import Conversion, CustomData, Device, DeviceType, PageView
 
 
 def visitor_with(*facts):
@@ -61,3 +63,39 @@ def test_one_fact_may_be_told_of_two_visitors():
     assert [item.variation_id for item in take_unsent(first, consent_required=False).assignments] == [2]
     assert second.record.assignments[1].unsent
     assert not first.record.assignments[1].unsent
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5)), max_size=8))
+def test_assignments_and_custom_data_are_mappings_however_many_there_are(told):
+    """One item or several, they read as a dictionary would that was written in the same order."""
+    facts = [Assigned(Assignment(key, value, False, 5, True)) for key, value in told]
+    facts += [Told(CustomData(key, str(value)), 5) for key, value in told]
+    record = visitor_with(*facts).record
+    assignments = {key: Assignment(key, value, False, 5, True) for key, value in told}
+    custom_data = {key: CustomData(key, str(value)) for key, value in told}
+    for found, wanted in ((record.assignments, assignments), (record.custom_data, custom_data)):
+        assert list(found.items()) == list(wanted.items())
+        assert (list(found), list(found.values()), len(found)) == (list(wanted), list(wanted.values()), len(wanted))
+        for key in range(4):
+            assert (found.get(key), key in found) == (wanted.get(key), key in wanted)
+            assert found.get(key, "none") == wanted.get(key, "none")
+        with pytest.raises(KeyError):
+            found[4]
+
+
+def test_what_is_rare_takes_no_room_until_it_is_known():
+    """Custom data and assignments need no rare part, nor does being told that nothing rare is known."""
+    record = visitor_with(Told(CustomData(1, "x"), 5), Assigned(Assignment(1, 2, False, 5, True)), Remote()).record
+    assert not record.has_rare
+    Told(Device(DeviceType.PHONE), 5).apply(Visitor(record, 0.0))
+    assert record.has_rare
+    assert (record.device, record.browser, visitor_with().record.device) == (Device(DeviceType.PHONE), None, None)
+
+
+def test_a_visitor_made_by_an_evaluation_is_like_any_other():
+    """The short way to a visitor with one assignment sets every attribute that the constructors set."""
+    short, usual = visitor_given(1, 2, False, True, 5, 7.0), Visitor(VisitorRecord(5), 7.0)
+    usual.record.give(Assignment(1, 2, False, 5, True))
+    for one, other in ((short, usual), (short.record, usual.record)):
+        names = [name for name in one.__slots__ if name != "record"]
+        assert {name: getattr(one, name) for name in names} == {name: getattr(other, name) for name in names}
