@@ -46,7 +46,7 @@ class Service(http.server.BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
 
-    def log_message(self, *_):
+    def log_message(self, *_: object):
         """Say nothing."""
 
     def do_GET(self):

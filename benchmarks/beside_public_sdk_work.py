@@ -4,7 +4,7 @@ The work that `beside_public_sdk.py` times, the same source for both libraries: 
     python beside_public_sdk_work.py <port of the service> <site code>
 """
 
-# ruff: noqa: ANN001, ANN201, ANN202 - a script; it is not type-checked
+# ruff: noqa: ANN001, ANN002, ANN003, ANN201, ANN202, PTH123 - a script; it is not type-checked
 
 import gc
 import hashlib
