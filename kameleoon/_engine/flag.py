@@ -159,7 +159,6 @@ class CompiledFlag:
         decide: ``(record, code, now in ms) -> (choice, the holdout's choice to be remembered, if there is one)``, the flag's
             answer for one visitor. Changes nothing. The record is ``None`` for an unknown visitor, the code as the caller
             gave it; one with a lone surrogate may raise `UnicodeEncodeError`.
-        has_web_variables: Whether the first variation holds code for the page (JS or CSS).
         model: The model, without its variations.
     """
 
@@ -175,7 +174,6 @@ class CompiledFlag:
         "_variations",
         "decide",
         "default",
-        "has_web_variables",
         "key",
         "model",
         "rules",
@@ -184,8 +182,6 @@ class CompiledFlag:
     def __init__(self, flag: Flag, around: Surroundings) -> None:
         # What the answers hold already is not kept a second time; the public view reads the flag anew.
         self.model = replace(flag, variations=())
-        first_variables = flag.variations[0].variables if flag.variations else ()
-        self.has_web_variables = any(variable.type in ("JS", "CSS") for variable in first_variables)
         self.key = flag.key
         self._variations: dict[str, tuple[str, str, dict[str, Variable], dict[str, Variable]]] = {}
         for variation in flag.variations:

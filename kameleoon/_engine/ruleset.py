@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from kameleoon._datafile.model import Problem
@@ -72,6 +73,7 @@ class Ruleset:
         "_segments",
         "_variation_keys",
         "_view",
+        "_with_page_code",
         "compiled",
         "consent_full_block",
         "consent_required",
@@ -111,6 +113,7 @@ class Ruleset:
         self._variation_keys: dict[Hashable, str] | None = None
         self._audiences: tuple[tuple[int, Test], ...] | None = None
         self._view: PublicDataFile | None = None
+        self._with_page_code: frozenset[Hashable] | None = None
         for problem in data_file.problems:
             self._problem(problem)
 
@@ -158,6 +161,27 @@ class Ruleset:
         flag = self.flag(key)
         rules = [rule for rule in flag.model.rules if rule.experiment_id == experiment_id]
         return (flag, rules[-1]) if rules else None
+
+    def has_page_code(self, experiment_id: Hashable) -> bool:
+        """
+        Whether a flag with the experiment brings code for the page: the first of its variations has a JS or CSS variable.
+
+        Source:
+            docs/service/evaluation.md 1.6.
+        """
+        if self._with_page_code is None:
+            self._with_page_code = frozenset(
+                rule.get("experimentId", 0)
+                for _, flag in self.data_file.raw_flags()
+                if any(
+                    variable.get("type") in ("JS", "CSS")
+                    for variation in islice(_objects(flag.get("variations")), 1)
+                    for variable in _objects(variation.get("variables"))
+                )
+                for rule in _objects(flag.get("rules"))
+                if _hashable(rule.get("experimentId"))
+            )
+        return experiment_id in self._with_page_code
 
     def has_delivery(self) -> bool:
         """Whether any flag enabled in the environment has a targeted delivery, which needs no consent."""

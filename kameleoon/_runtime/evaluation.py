@@ -323,9 +323,8 @@ class Evaluation:
         since_ms = now_ms() - TRACKING_CODE_WINDOW_MS
         for assignment in [] if record is None else list(record.assignments.values()):
             if assignment.time_ms > since_ms:
-                found = self._configuration.ruleset.of_experiment(assignment.experiment_id)
-                trigger = "false" if found is not None and found[0].has_web_variables else "true"
                 experiment, variation = assignment.experiment_id, assignment.variation_id
+                trigger = "false" if self._configuration.ruleset.has_page_code(experiment) else "true"
                 statements.append(
                     f"window.kameleoonQueue.push(['Experiments.assignVariation',{experiment},{variation},true]);"
                     f"window.kameleoonQueue.push(['Experiments.trigger',{experiment},{trigger}]);"
