@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from kameleoon._datafile.decode import exhaust
+from kameleoon._datafile.index import FlagIndex
 from kameleoon._datafile.model import (
     Catalogue,
     Condition,
@@ -32,12 +34,20 @@ from kameleoon._datafile.model import (
     Variable,
     Variation,
 )
+from kameleoon._datafile.pieces import flag_piece, is_hashable, objects, read_piece, segment_piece
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator, Mapping
+    from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+
+    from kameleoon._datafile.decode import Steps
+    from kameleoon._datafile.pieces import FlagPiece, SegmentPiece
+
+P = TypeVar("P", "FlagPiece", "SegmentPiece")
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _RAW_TYPES = frozenset({"BOOLEAN", "NUMBER", "STRING", "CSS", "JS"})
+_ITEMS = 500
+"""Flags or segments between two interruptions."""
 _RULE_TYPES = {"EXPERIMENTATION": RuleType.EXPERIMENTATION, "TARGETED_DELIVERY": RuleType.TARGETED_DELIVERY}
 
 
@@ -46,7 +56,8 @@ class DataFile:
     One configuration of one site and environment.
 
     Args:
-        root: The decoded JSON object. It is kept and read later, so it must not be changed by anybody.
+        root: The decoded JSON object, its flags and segments as they are or as pieces. It is kept and read later, so it must not
+            be changed by anybody.
 
     Attributes:
         settings: The ``configuration`` object.
@@ -56,10 +67,10 @@ class DataFile:
         problems: What of the root itself could not be read.
         flag_keys: Keys of all flags in their order, each once.
         segment_ids: Ids of all segments in their order, each once.
+        index: What is found among the flags by something else than their key.
     """
 
     __slots__ = (
-        "_embedded",
         "_flags",
         "_read",
         "_segments",
@@ -67,60 +78,69 @@ class DataFile:
         "date_modified",
         "flag_keys",
         "holdout",
+        "index",
         "problems",
         "segment_ids",
         "settings",
     )
 
     def __init__(self, root: Mapping[str, Any]) -> None:
+        exhaust(self._fill(root))
+
+    @classmethod
+    def in_steps(cls, root: Mapping[str, Any]) -> Steps[DataFile]:
+        """``DataFile(root)``, in steps."""
+        made = cls.__new__(cls)
+        yield from made._fill(root)  # noqa: SLF001 - its own
+        return made
+
+    def _fill(self, root: Mapping[str, Any]) -> Steps[None]:
         problems: list[Problem] = []
         self.settings = _read_settings(root.get("configuration"), problems)
         self.catalogue = _read_catalogue(root.get("customData"), problems)
         self.holdout = _read_holdout(root, problems)
         self.date_modified = _read_date(root.get("dateModified", 0), problems)
-        self._flags = _index(root, "featureFlags", "featureKey", "", problems)
-        self._segments = _index(root, "segments", "id", -1, problems)
-        self._embedded: Mapping[Hashable, Mapping[str, Any]] | None = None
+        self._flags = yield from _index(root, "featureFlags", "featureKey", flag_piece, problems)
+        self._segments = yield from _index(root, "segments", "id", segment_piece, problems)
         self._read: dict[Hashable, Segment] = {}
+        self.index = FlagIndex()
+        yield from self.index.fill(self._flags)
         self.flag_keys: tuple[str, ...] = tuple(self._flags)  # type: ignore[arg-type]  # texts in all but broken files
         self.segment_ids = tuple(self._segments)
         self.problems = tuple(problems)
 
-    def raw_flags(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """Each flag's key with its JSON object, for indices over all flags that must not read all of them."""
-        return iter(self._flags.items())  # type: ignore[arg-type]  # keys are texts in all but broken files
-
     def flag(self, key: str) -> Flag | None:
         """The flag *key*, or ``None`` when there is none."""
-        raw = self._flags.get(key)
-        return None if raw is None else _FlagReader(self, key).read(raw)
+        piece = self._flags.get(key)
+        return None if piece is None else _FlagReader(self, key).read(read_piece(piece))
+
+    def experiments(self, key: Hashable) -> Sequence[tuple[Hashable, Hashable]]:
+        """``(rule id, experiment id)`` of each rule of the flag *key*, which must be known."""
+        experiments = self._flags[key][6]
+        return tuple(zip(experiments[::2], experiments[1::2], strict=True))
 
     def segment(self, segment_id: Hashable) -> Segment | None:
         """The segment *segment_id* of the root or, in the older configuration shape, embedded in a rule."""
         found = self._read.get(segment_id)
         if found is None:
-            raw = self._segments.get(segment_id)
-            if raw is None:
-                raw = self._embedded_segments().get(segment_id)
+            piece = self._segments.get(segment_id)
+            raw = self._embedded_segment(segment_id) if piece is None else read_piece(piece)
             if raw is None:
                 return None
             found = self._read.setdefault(segment_id, read_segment(raw, f"segments[{segment_id}]"))
         return found
 
-    def _embedded_segments(self) -> Mapping[Hashable, Mapping[str, Any]]:
-        if self._embedded is None:
-            embedded: dict[Hashable, Mapping[str, Any]] = {}
-            for _, flag in self.raw_flags():
-                for rule in _objects(flag.get("rules")):
-                    segment = rule.get("segment")
-                    if isinstance(segment, dict) and _is_hashable(segment.get("id")):
-                        embedded[segment.get("id")] = segment
-            self._embedded = embedded
-        return self._embedded
+    def is_shared(self, segment: Segment) -> bool:
+        """Whether `segment` gives *segment* for its id; one that a rule holds is that rule's own."""
+        return self._read.get(segment.id) is segment
 
-
-def _is_hashable(value: object) -> bool:
-    return not isinstance(value, (dict, list))
+    def _embedded_segment(self, segment_id: Hashable) -> Mapping[str, Any] | None:
+        key = self.index.by_segment.get(segment_id)
+        if key is None:
+            return None
+        rules = objects(read_piece(self._flags[key]).get("rules"))
+        segments = [rule["segment"] for rule in rules if isinstance(rule.get("segment"), dict)]
+        return next((raw for raw in reversed(segments) if raw.get("id") == segment_id), None)
 
 
 def _is_plain(value: object) -> bool:
@@ -141,16 +161,15 @@ def _as_share(value: object) -> float | None:
     return value
 
 
-def _objects(value: object) -> Iterator[dict[str, Any]]:
-    if isinstance(value, list):
-        yield from (item for item in value if isinstance(item, dict))
-
-
 def _index(
-    root: Mapping[str, Any], member: str, key_field: str, default: Hashable, problems: list[Problem]
-) -> dict[Hashable, Mapping[str, Any]]:
-    """``{key: JSON object}``; of duplicates the last wins and keeps the first one's place."""
-    index: dict[Hashable, Mapping[str, Any]] = {}
+    root: Mapping[str, Any],
+    member: str,
+    key_field: str,
+    make: Callable[[Mapping[str, Any]], P],
+    problems: list[Problem],
+) -> Steps[dict[Hashable, P]]:
+    """``{key: piece}``; of duplicates the last wins and keeps the first one's place."""
+    index: dict[Hashable, P] = {}
     items = root.get(member)
     if items is None:
         return index
@@ -158,14 +177,20 @@ def _index(
         problems.append(Problem(member, f"expected a list, found {_kind(items)}"))
         return index
     for position, item in enumerate(items):
-        if not isinstance(item, dict):
+        if isinstance(item, dict):
+            piece = make(item)
+        elif isinstance(item, tuple):  # JSON has none: it is a piece already
+            piece = item
+        else:
             problems.append(Problem(f"{member}[{position}]", f"expected an object, found {_kind(item)}"))
             continue
-        key = item.get(key_field, default)
-        if _is_hashable(key):
-            index[key] = item
+        key = piece[1]
+        if is_hashable(key):
+            index[key] = piece
         else:
             problems.append(Problem(f"{member}[{position}].{key_field}", f"cannot be {_kind(key)}"))
+        if position % _ITEMS == _ITEMS - 1:
+            yield
     return index
 
 
@@ -335,7 +360,7 @@ class _FlagReader:
             return None
         if variables is not None and not isinstance(variables, list):
             self._problem(f"{place}.variables", f"expected a list, found {_kind(variables)}")
-        read = (self._variable(item, place) for item in _objects(variables))
+        read = (self._variable(item, place) for item in objects(variables))
         return Variation(key, raw.get("name", ""), tuple(variable for variable in read if variable is not None))
 
     def _variable(self, raw: Mapping[str, Any], place: str) -> Variable | None:

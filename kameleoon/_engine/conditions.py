@@ -60,7 +60,7 @@ class Site(Protocol):
     def flag_experiments(self, flag_id: Hashable) -> Sequence[tuple[Hashable, Hashable]]:
         """``(rule id, experiment id)`` of each rule of the flag with the id *flag_id*."""
 
-    def variation_key(self, variation_id: Hashable) -> str | None:
+    def variation_key(self, variation_id: Hashable) -> Any:
         """Key of the variation with the id *variation_id* in any rule."""
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from kameleoon._datafile.model import Problem
@@ -25,11 +24,14 @@ from kameleoon._engine.view import public_view
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Mapping, Sequence
 
+    from kameleoon._datafile.decode import Steps
     from kameleoon._datafile.model import Catalogue, Flag, Rule, Segment
     from kameleoon._visitor.record import VisitorRecord
     from kameleoon.types.data_file import DataFile as PublicDataFile
 
 Report = Callable[[Problem], None]
+
+_NO_FLAG = object()
 
 REGEX_TIMEOUT_S = 0.05
 """For matching one pattern, unless the settings say otherwise."""
@@ -65,15 +67,10 @@ class Ruleset:
 
     __slots__ = (
         "_audiences",
-        "_by_experiment",
-        "_by_id",
-        "_groups",
         "_references",
         "_report",
         "_segments",
-        "_variation_keys",
         "_view",
-        "_with_page_code",
         "compiled",
         "consent_full_block",
         "consent_required",
@@ -107,13 +104,8 @@ class Ruleset:
         self.flags = _Flags(self.flag)
         self._segments: dict[Hashable, Test] = {}
         self._references = References(data_file.segment)
-        self._groups: dict[str, list[str]] | None = None
-        self._by_id: dict[Hashable, tuple[str, Mapping[str, Any]]] | None = None
-        self._by_experiment: dict[Hashable, str] | None = None
-        self._variation_keys: dict[Hashable, str] | None = None
         self._audiences: tuple[tuple[int, Test], ...] | None = None
         self._view: PublicDataFile | None = None
-        self._with_page_code: frozenset[Hashable] | None = None
         for problem in data_file.problems:
             self._problem(problem)
 
@@ -149,13 +141,7 @@ class Ruleset:
 
     def of_experiment(self, experiment_id: Hashable) -> tuple[CompiledFlag, Rule] | None:
         """The flag and rule of an experiment; of several the last."""
-        if self._by_experiment is None:
-            self._by_experiment = {
-                rule.get("experimentId", 0): key
-                for key, rule in self._raw_rules()
-                if _hashable(rule.get("experimentId"))
-            }
-        key = self._by_experiment.get(experiment_id)
+        key = self.data_file.index.by_experiment.get(experiment_id)
         if key is None:
             return None
         flag = self.flag(key)
@@ -169,28 +155,11 @@ class Ruleset:
         Source:
             docs/service/evaluation.md 1.6.
         """
-        if self._with_page_code is None:
-            self._with_page_code = frozenset(
-                rule.get("experimentId", 0)
-                for _, flag in self.data_file.raw_flags()
-                if any(
-                    variable.get("type") in ("JS", "CSS")
-                    for variation in islice(_objects(flag.get("variations")), 1)
-                    for variable in _objects(variation.get("variables"))
-                )
-                for rule in _objects(flag.get("rules"))
-                if _hashable(rule.get("experimentId"))
-            )
-        return experiment_id in self._with_page_code
+        return experiment_id in self.data_file.index.with_page_code
 
     def has_delivery(self) -> bool:
         """Whether any flag enabled in the environment has a targeted delivery, which needs no consent."""
-        return any(
-            rule.get("type") == "TARGETED_DELIVERY"
-            for _, flag in self.data_file.raw_flags()
-            if flag.get("environmentEnabled")
-            for rule in _objects(flag.get("rules"))
-        )
+        return self.data_file.index.has_delivery
 
     def audiences(self, record: VisitorRecord | None, code: str, now_ms: int) -> tuple[int, ...]:
         """Ids of the tracked audience segments that the visitor is in, in the configuration's order."""
@@ -210,7 +179,7 @@ class Ruleset:
         if rule.segment is None:
             return None
         # Rules of the current shape share their segments; in the older shape each has its own.
-        if self.data_file.segment(rule.segment.id) is not rule.segment:
+        if not self.data_file.is_shared(rule.segment):
             return self._segment(rule.segment)
         test = self._segments.get(rule.segment.id)
         if test is None:
@@ -241,43 +210,17 @@ class Ruleset:
         """The flag's place among its mutually exclusive group, ordered by id, and the group's size."""
         if flag.group is None:
             return None
-        if self._groups is None:
-            members: dict[str, list[tuple[Any, str]]] = {}
-            for key, raw in self.data_file.raw_flags():
-                name, flag_id = raw.get("mutuallyExclusiveGroup"), raw.get("id", 0)
-                if isinstance(name, str) and name:
-                    members.setdefault(name, []).append((flag_id if isinstance(flag_id, (int, float)) else 0, key))
-            self._groups = {
-                name: [key for _, key in sorted(flags, key=lambda member: member[0])] for name, flags in members.items()
-            }
-        keys = self._groups[flag.group]
-        return keys.index(flag.key), len(keys)
+        places = self.data_file.index.groups[flag.group]
+        return places[flag.key], len(places)
 
     def flag_experiments(self, flag_id: Hashable) -> Sequence[tuple[Hashable, Hashable]]:
         """``(rule id, experiment id)`` of each rule of the flag with the id *flag_id*."""
-        if self._by_id is None:
-            self._by_id = {
-                raw.get("id", 0): (key, raw) for key, raw in self.data_file.raw_flags() if _hashable(raw.get("id"))
-            }
-        found = self._by_id.get(flag_id)
-        if found is None:
-            return ()
-        return [
-            (rule.get("id"), rule.get("experimentId", 0))
-            for rule in _objects(found[1].get("rules"))
-            if _hashable(rule.get("experimentId"))
-        ]
+        key = self.data_file.index.by_id.get(flag_id, _NO_FLAG)
+        return () if key is _NO_FLAG else self.data_file.experiments(key)
 
-    def variation_key(self, variation_id: Hashable) -> str | None:
+    def variation_key(self, variation_id: Hashable) -> Any:
         """Key of the variation with the id *variation_id* in any rule; of several the last."""
-        if self._variation_keys is None:
-            self._variation_keys = {
-                share.get("variationId"): share.get("variationKey", "")
-                for _, rule in self._raw_rules()
-                for share in _objects(rule.get("variationByExposition"))
-                if _hashable(share.get("variationId"))
-            }
-        return self._variation_keys.get(variation_id)
+        return self.data_file.index.variation_keys.get(variation_id)
 
     def _out_of_time(self, source: str) -> None:
         reason = "took too long for a visitor's value; it counts as not matching such values"
@@ -334,20 +277,6 @@ class Ruleset:
         ]
         return join(groups, segment.tree.ors)
 
-    def _raw_rules(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        for key, flag in self.data_file.raw_flags():
-            for rule in _objects(flag.get("rules")):
-                yield key, rule
-
-
-def _objects(value: object) -> Iterator[Mapping[str, Any]]:
-    if isinstance(value, list):
-        yield from (item for item in value if isinstance(item, dict))
-
-
-def _hashable(value: object) -> bool:
-    return not isinstance(value, (dict, list))
-
 
 def compile_ruleset(
     root: Mapping[str, Any], report: Report | None = None, regex_timeout_s: float = REGEX_TIMEOUT_S
@@ -361,3 +290,10 @@ def compile_ruleset(
         regex_timeout_s: For matching one pattern, in seconds, above 0.
     """
     return Ruleset(DataFile(root), report, regex_timeout_s)
+
+
+def compile_in_steps(
+    root: Mapping[str, Any], report: Report | None = None, regex_timeout_s: float = REGEX_TIMEOUT_S
+) -> Steps[Ruleset]:
+    """`compile_ruleset`, in steps."""
+    return Ruleset((yield from DataFile.in_steps(root)), report, regex_timeout_s)

@@ -7,8 +7,9 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from kameleoon._engine.ruleset import REGEX_TIMEOUT_S, Ruleset, compile_ruleset
+from kameleoon._engine.ruleset import REGEX_TIMEOUT_S, Ruleset, compile_in_steps, compile_ruleset
 from kameleoon._sources.kept import KeptSource
+from kameleoon._transport.flow import at_leisure
 from kameleoon._transport.message import FetchFailed
 from kameleoon._transport.retry import parse_retry_after, retry_wait
 from kameleoon.logging.kameleoon_logger import KameleoonLogger
@@ -82,7 +83,8 @@ class Configuration:
         with self._changed:
             self._changed.wait_for(lambda: self._attempted, timeout_s)
         if not self.is_ready and timeout_s > 0:
-            self._start_from_last_good()
+            for _ in self._start_from_last_good():
+                pass  # the caller waits for it
         return self.is_ready
 
     def after_fork_in_child(self) -> None:
@@ -114,10 +116,10 @@ class Configuration:
                 announced and ts is None and known is not None and fetched is not None and fetched.body == known.body
             )
             if fetched is not None and not is_same:
-                self._publish(fetched, order, announced=announced)
+                yield from self._publish(fetched, order, announced=announced)
         except FetchFailed as error:
             if known is None:
-                self._start_from_last_good()
+                yield from self._start_from_last_good()
             self._settle(error.reason, parse_retry_after(error.retry_after, time.time()))
             return False
         except Exception as error:  # a source of the application's own may raise anything
@@ -146,8 +148,8 @@ class Configuration:
             source=_random,
         )
 
-    def _publish(self, fetched: Fetched, order: int, *, announced: bool) -> None:
-        ruleset = compile_ruleset(fetched.root, _report, self._regex_timeout_s)
+    def _publish(self, fetched: Fetched, order: int, *, announced: bool) -> Flow[None]:
+        ruleset = yield from at_leisure(compile_in_steps(fetched.root, _report, self._regex_timeout_s))
         with self._publishing:
             if order == 0 and self._known is not None:
                 return
@@ -160,7 +162,7 @@ class Configuration:
             self.endpoints = self.endpoints.with_data_domain(ruleset.data_file.settings.data_api_domain)
         self._on_update(announced)
 
-    def _start_from_last_good(self) -> None:
+    def _start_from_last_good(self) -> Flow[None]:
         """Put in force what an earlier process left, for want of anything newer. It counts as old: see `failure`."""
         last_good = self._source.last_good() if isinstance(self._source, KeptSource) else None
         if last_good is None:
@@ -168,7 +170,7 @@ class Configuration:
         if self.failure is None:
             self.failure = "the service has not answered yet"
         # Order 0: whatever arrives from the service is put in force instead.
-        self._publish(last_good, 0, announced=False)
+        yield from self._publish(last_good, 0, announced=False)
         KameleoonLogger.warning("The service cannot be reached: the last good configuration is in force")
 
     def _settle(self, failure: str | None, retry_after_s: float | None = None) -> None:

@@ -6,7 +6,9 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
+from kameleoon._datafile.pieces import root_in_steps
 from kameleoon._transport.configuration import Fetched
+from kameleoon._transport.flow import at_leisure
 from kameleoon._transport.message import FetchFailed
 
 if TYPE_CHECKING:
@@ -47,18 +49,19 @@ class FileSource:
             FetchFailed: The file is missing, unreadable, neither JSON nor YAML, empty, or holds no object.
         """
         del ts  # A file is always the newest version of itself.
-        yield from ()
         revision, body = self._read(known)
         if body is None:
             return None
         try:
-            root, text = _decode_yaml(body) if self._path.suffix.lower() in _YAML_SUFFIXES else _decode_json(body)
+            if self._path.suffix.lower() in _YAML_SUFFIXES:
+                body = _yaml_to_json(body)
+            root = yield from _decode(body)
         except ValueError as error:
             reason = f"{self._path}: {error}"
             self._refused = (revision, reason)
             raise FetchFailed(reason) from error
         self._refused = None
-        return Fetched(text, root, self.name, revision=revision)
+        return Fetched(body, root, self.name, revision=revision)
 
     def _read(self, known: Fetched | None) -> tuple[str, bytes | None]:
         """Give the file's revision and content; no content when it is what is *known*."""
@@ -77,24 +80,26 @@ class FileSource:
             raise FetchFailed(f"{self._path}: {error.strerror or error}") from error
 
 
-def _decode_json(body: bytes) -> tuple[dict[str, Any], bytes]:
+def _decode(body: bytes) -> Flow[dict[str, Any]]:
     try:
-        root = json.loads(body)
+        root = yield from at_leisure(root_in_steps(body))
     except json.JSONDecodeError as error:
         raise ValueError(f"line {error.lineno}, column {error.colno}: {error.msg}") from error
     except UnicodeDecodeError as error:
         raise ValueError(f"byte {error.start}: not {error.encoding} text") from error
     except RecursionError:
         raise ValueError("nested too deeply") from None
-    return _checked(root), body
+    if not isinstance(root, dict) or not root:
+        raise ValueError("must hold an object with members, as the configuration service gives it")
+    return root
 
 
-def _decode_yaml(body: bytes) -> tuple[dict[str, Any], bytes]:
+def _yaml_to_json(body: bytes) -> bytes:
     import yaml  # noqa: PLC0415 - imported when a YAML file is given
 
     try:
         # JSON and back gives what the service would give: text keys, and neither dates nor shared pieces.
-        text = json.dumps(yaml.safe_load(body), allow_nan=False).encode()
+        return json.dumps(yaml.safe_load(body), allow_nan=False).encode()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
@@ -105,10 +110,3 @@ def _decode_yaml(body: bytes) -> tuple[dict[str, Any], bytes]:
         raise ValueError(f"holds what JSON has no form for: {error}") from error
     except RecursionError:
         raise ValueError("nested too deeply") from None
-    return _checked(json.loads(text)), text
-
-
-def _checked(root: object) -> dict[str, Any]:
-    if not isinstance(root, dict) or not root:
-        raise ValueError("must hold an object with members, as the configuration service gives it")
-    return root

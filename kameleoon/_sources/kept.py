@@ -15,11 +15,13 @@ import secrets
 import tempfile
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kameleoon._datafile.pieces import root_in_steps
 from kameleoon._transport.configuration import SERVICE, Fetched
+from kameleoon._transport.flow import at_leisure
 from kameleoon._transport.message import MAX_BODY_BYTES, Pause
 from kameleoon.logging.kameleoon_logger import KameleoonLogger
 
@@ -34,7 +36,8 @@ STARTING_TOGETHER_S = 10.0
 
 _LEASE_MARGIN_S = 5.0
 _LOOK_AGAIN_S = (0.02, 0.25)
-_FORMAT = 1
+_FORMAT = 2
+_MAX_HEADER_BYTES = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +46,14 @@ class _Kept:
     What is in the file.
 
     Attributes:
-        fetched: The configuration.
+        body: The configuration's JSON text.
+        last_modified: As `Fetched.last_modified`.
         asked_s: When the service was asked whether it is the newest, in seconds since 1970.
         ts: The newest version that a stream announced and that was asked for, in milliseconds, 0 for none.
     """
 
-    fetched: Fetched
+    body: bytes
+    last_modified: str | None
     asked_s: float
     ts: int
 
@@ -93,7 +98,15 @@ class KeptSource:
     def last_good(self) -> Fetched | None:
         """What was kept, however old; ``None`` when there is nothing that can be read."""
         kept = self._read()
-        return None if kept is None else kept.fetched
+        if kept is None:
+            return None
+        flow = self._decoded(kept)
+        try:
+            while True:
+                next(flow)  # whoever asks this waits for it
+        except StopIteration as stop:
+            fetched: Fetched | None = stop.value
+            return fetched
 
     def fetch(self, known: Fetched | None, ts: int | None, *, is_urgent: bool = False) -> Flow[Fetched | None]:
         """
@@ -112,7 +125,11 @@ class KeptSource:
         while True:
             kept = self._read()
             if kept is not None and self._is_fresh(kept, known, ts, is_urgent=is_urgent):
-                return _unless_known(kept.fetched, known)
+                if known is not None and known.body == kept.body:
+                    return None
+                fetched = yield from self._decoded(kept)
+                if fetched is not None:
+                    return fetched
             if self._lease.take() or waited_s >= self._timeout_s:
                 break
             yield Pause(look_again_s)
@@ -124,14 +141,19 @@ class KeptSource:
             self._lease.give_back()
 
     def _ask(self, known: Fetched | None, kept: _Kept | None, ts: int | None) -> Flow[Fetched | None]:
-        base = kept.fetched if kept is not None else known
+        base = known
+        if kept is not None and known is not None and known.body == kept.body:
+            base = replace(known, source_name=SERVICE, last_modified=kept.last_modified)
+        elif kept is not None:
+            base = (yield from self._decoded(kept)) or known
         asked_s = self._clock()
         newer = yield from self._inner.fetch(base, ts)
         newest = base if newer is None else newer
         if newest is None:
             return None
         if newest.root:
-            self._write(_Kept(newest, asked_s, max(ts or 0, kept.ts if kept is not None else 0)))
+            newest_ts = max(ts or 0, kept.ts if kept is not None else 0)
+            self._write(_Kept(newest.body, newest.last_modified, asked_s, newest_ts))
         return _unless_known(newest, known)
 
     def _is_fresh(self, kept: _Kept, known: Fetched | None, ts: int | None, *, is_urgent: bool) -> bool:
@@ -144,10 +166,9 @@ class KeptSource:
     def _read(self) -> _Kept | None:
         try:
             with self._path.open("rb") as file:
-                # The text is escaped once more in the file, which at worst doubles it.
-                size_bytes = os.fstat(file.fileno()).st_size
-                content = json.load(file) if size_bytes <= 2 * MAX_BODY_BYTES else None
-            return _kept(content, self._identity)
+                header = json.loads(file.readline(_MAX_HEADER_BYTES))
+                body = file.read(MAX_BODY_BYTES)
+            return _kept(header, body, self._identity)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -155,21 +176,33 @@ class KeptSource:
             return None
 
     def _write(self, kept: _Kept) -> None:
-        content = {
+        header = {
             "format": _FORMAT,
             "identity": self._identity,
             "asked_s": kept.asked_s,
             "ts": kept.ts,
-            "last_modified": kept.fetched.last_modified,
+            "last_modified": kept.last_modified,
         }
         try:
-            content["body"] = kept.fetched.body.decode()
-            _replace(self._path, json.dumps(content).encode())
+            # The text as it came, after a line of its own: escaping a large one would take long.
+            _replace(self._path, json.dumps(header).encode() + b"\n", kept.body)
             self._complaints.clear()
         except (OSError, ValueError) as error:
             # The error's own text would name a temporary file, another one each time.
             reason = getattr(error, "strerror", None) or type(error).__name__
             self._complain(f"The configuration cannot be kept in {self._path}: {reason}")
+
+    def _decoded(self, kept: _Kept) -> Flow[Fetched | None]:
+        """The configuration; ``None`` when the text is none."""
+        try:
+            root = yield from at_leisure(root_in_steps(kept.body))
+        except (ValueError, RecursionError) as error:
+            self._complain(f"The kept configuration {self._path} cannot be read: {error!r}")
+            return None
+        if not isinstance(root, dict):
+            self._complain(f"The kept configuration {self._path} holds no object")
+            return None
+        return Fetched(kept.body, root, SERVICE, last_modified=kept.last_modified)
 
     def _complain(self, text: str) -> None:
         if text not in self._complaints:
@@ -231,28 +264,25 @@ class _Lease:
         return -self._lease_s < age_s < self._lease_s
 
 
-def _kept(content: Any, identity: str) -> _Kept:
-    """Read the file's content; whatever it lacks raises."""
-    if content["format"] != _FORMAT or content["identity"] != identity:
+def _kept(header: Any, body: bytes, identity: str) -> _Kept:
+    """What the file's parts say; whatever the *header* lacks raises."""
+    if header["format"] != _FORMAT or header["identity"] != identity:
         raise ValueError("it is of another version or site")
-    root = json.loads(content["body"])
-    if not isinstance(root, dict):
-        raise TypeError("it holds no object")
-    fetched = Fetched(content["body"].encode(), root, SERVICE, last_modified=content["last_modified"])
-    return _Kept(fetched, float(content["asked_s"]), int(content["ts"]))
+    return _Kept(body, header["last_modified"], float(header["asked_s"]), int(header["ts"]))
 
 
 def _unless_known(fetched: Fetched, known: Fetched | None) -> Fetched | None:
     return None if known is not None and known.body == fetched.body else fetched
 
 
-def _replace(path: Path, content: bytes) -> None:
+def _replace(path: Path, *contents: bytes) -> None:
     """Write a file so that whoever reads it sees the old content or the new one, whatever happens meanwhile."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
+            for content in contents:
+                file.write(content)
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).replace(path)

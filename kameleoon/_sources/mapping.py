@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from kameleoon._datafile.decode import exhaust
+from kameleoon._datafile.pieces import root_in_steps
 from kameleoon._transport.configuration import Fetched
 from kameleoon.exceptions import ConfigException
 
@@ -36,7 +38,7 @@ class MappingSource:
             body = json.dumps(mapping, allow_nan=False, default=_plain).encode()
         except (TypeError, ValueError, RecursionError) as error:
             raise ConfigException(f"source: the dictionary holds what JSON has no form for: {error}") from error
-        self._fetched = Fetched(body, json.loads(body), self.name)
+        self._fetched = Fetched(body, exhaust(root_in_steps(body)), self.name)
 
     def fetch(self, known: Fetched | None, ts: int | None) -> Flow[Fetched | None]:
         """Give the configuration, unless *known* is it."""

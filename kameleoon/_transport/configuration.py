@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from kameleoon._datafile.pieces import root_in_steps
 from kameleoon._transport.deadline import Deadline
-from kameleoon._transport.flow import exchange
+from kameleoon._transport.flow import at_leisure, exchange
 from kameleoon._transport.message import FetchFailed, Request, TransportError
 from kameleoon._transport.retry import parse_retry_after
 from kameleoon.events import RequestType
@@ -32,7 +33,8 @@ class Fetched:
 
     Attributes:
         body: The JSON text, for those who store or pass it on.
-        root: The same, decoded: an object. It is shared, so nobody may change it.
+        root: The same, decoded: an object, its flags and segments as they are or as `kameleoon._datafile.pieces`. It is shared, so
+            nobody may change it.
         source_name: `Source.name` of where it came from.
         last_modified: The service's ``Last-Modified``, verbatim, or ``None``.
         revision: How another source tells this version from a newer one, or ``None``.
@@ -90,16 +92,16 @@ def fetch_configuration(
             and parse_retry_after(response.headers.get("retry-after"), 0.0) is None
         )
         if not (is_worth_repeating and attempts_left and deadline.remaining() > 0):
-            return _read(request, response, known)
+            return (yield from _read(request, response, known))
     raise AssertionError("the last attempt returns or raises")
 
 
-def _read(request: Request, response: Response, known: Fetched | None) -> Fetched | None:
+def _read(request: Request, response: Response, known: Fetched | None) -> Flow[Fetched | None]:
     if response.status == 304 and known is not None:
         return None
     if response.status == 403:
         return None if known is not None else Fetched(b"{}", {}, SERVICE)
-    root, fault = _root(response)
+    root, fault = yield from _root(response)
     if root is not None and not root and known is not None:
         return None
     if root is None:
@@ -111,14 +113,16 @@ def _read(request: Request, response: Response, known: Fetched | None) -> Fetche
     return Fetched(response.body, root, SERVICE, last_modified=response.headers.get("last-modified"))
 
 
-def _root(response: Response) -> tuple[dict[str, Any] | None, str]:
+def _root(response: Response) -> Flow[tuple[dict[str, Any] | None, str]]:
     """Give the decoded object, or ``None`` and what is wrong with the response."""
     if not response.is_success:
         return None, f"status {response.status}"
     if not response.is_json:
         return None, f"content of type {response.headers.get('content-type', 'unknown')!r} instead of JSON"
     try:
-        root = response.json()
+        root = yield from at_leisure(root_in_steps(response.body))
+    except RecursionError:
+        return None, "invalid JSON (nested too deeply)"
     except ValueError as error:
         return None, f"invalid JSON ({error})"
     if not isinstance(root, dict):

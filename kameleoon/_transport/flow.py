@@ -8,11 +8,16 @@ failure is thrown into it. `run` and `arun` are the only code that is written tw
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
 from kameleoon._transport.message import Pause, Request, Response
 
+if TYPE_CHECKING:
+    from kameleoon._datafile.decode import Steps
+
 T = TypeVar("T")
+
+_REST = Pause(0.0001)
 
 Flow: TypeAlias = Generator[Request | Pause, Response | None, T]
 
@@ -115,6 +120,17 @@ def exchange(request: Request) -> Flow[Response]:
     if response is None:
         raise TypeError("a driver answers a Request with a Response, not with None")
     return response
+
+
+def at_leisure(steps: Steps[T]) -> Flow[T]:
+    """Do work that comes in steps, resting after each so that other threads, or the other tasks of an event loop, get their turn."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        yield _REST
 
 
 def _perform(step: Request | Pause, sender: Sender) -> Response | None:

@@ -7,6 +7,7 @@ from types import MappingProxyType, SimpleNamespace
 
 import pytest
 
+from kameleoon._datafile.pieces import read_piece
 from kameleoon._sources import FileSource, MappingSource, ServiceSource, make_source
 from kameleoon._transport.configuration import Fetched
 from kameleoon._transport.endpoints import Endpoints
@@ -173,8 +174,8 @@ def test_a_dictionary_is_copied_and_given_once():
     source = MappingSource(mapping)
     mapping["featureFlags"].clear()
     fetched = ask(source)
-    assert fetched.root == {"featureFlags": [{"id": 1}]}
-    assert json.loads(fetched.body) == fetched.root
+    assert json.loads(fetched.body) == {"featureFlags": [{"id": 1}]}
+    assert [read_piece(piece) for piece in fetched.root["featureFlags"]] == [{"id": 1}]
     assert ask(source, fetched) is None
     assert source.interval_s is None
 
