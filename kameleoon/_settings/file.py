@@ -19,8 +19,11 @@ def load(path: Path) -> Mapping[Any, Any]:
         raise ConfigFileNotFound(f"No config file {path} or config object is found") from error
     except OSError as error:
         raise ConfigException(f"{path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except yaml.YAMLError as error:
         raise ConfigException(f"{path} is not YAML{_position(error)}") from error
+    except (ValueError, LookupError, AttributeError, RecursionError):
+        # A value that does not fit its tag raises whatever it meets. These errors quote it, and it may be the secret.
+        raise ConfigException(f"{path} is not YAML") from None
     if not isinstance(content, Mapping) or not content:
         kind = "empty" if content is None or (isinstance(content, Iterable) and not content) else type(content).__name__
         raise ConfigException(f"{path} must hold settings such as 'client_id: ...', it is {kind}")

@@ -272,7 +272,13 @@ def read_variable(name: str, variable: str, setting: Setting) -> object:
 
 
 def displayed(name: str, value: object) -> str:
-    """Show a value, cut when long; of a credential only stars and the last four characters, and its type if wrong."""
+    """
+    Show a value, cut when long.
+
+    Of a credential only stars and the last four characters are shown, and its type if wrong; of a URL nothing before an ``@``.
+    """
+    if name == "base_url" and isinstance(value, str) and "@" in value:
+        value = f"****@{value.rpartition('@')[2]}"
     if name not in CREDENTIALS:
         shown = repr(value)
         return shown if len(shown) <= 100 else f"{shown[:97]}..."

@@ -108,5 +108,8 @@ def _yaml_to_json(body: bytes) -> bytes:
         raise ValueError(f"not YAML: {error}") from error
     except (TypeError, ValueError) as error:
         raise ValueError(f"holds what JSON has no form for: {error}") from error
+    except (LookupError, AttributeError) as error:
+        # What the parser makes of `!!bool maybe` or `!!timestamp never`.
+        raise ValueError(f"not YAML: a value does not fit its tag ({error!r})") from error
     except RecursionError:
         raise ValueError("nested too deeply") from None

@@ -171,7 +171,7 @@ class KeptSource:
             return _kept(header, body, self._identity)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        except (OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
             self._complain(f"The kept configuration {self._path} cannot be read: {error!r}")
             return None
 
@@ -238,7 +238,7 @@ class _Lease:
                     return False
                 _replace(self._path, token.encode())
                 # Another process may have replaced it at the same moment: the last one has it.
-                if self._path.read_text() != token:
+                if self._path.read_bytes() != token.encode():
                     return False
             else:
                 with os.fdopen(descriptor, "w") as file:
@@ -252,7 +252,7 @@ class _Lease:
         """Let another process ask; without effect on a lock that somebody else took over."""
         token, self._token = self._token, ""
         with suppress(OSError):
-            if token and self._path.read_text() == token:
+            if token and self._path.read_bytes() == token.encode():
                 self._path.unlink()
 
     def _is_held(self) -> bool:
@@ -268,7 +268,11 @@ def _kept(header: Any, body: bytes, identity: str) -> _Kept:
     """What the file's parts say; whatever the *header* lacks raises."""
     if header["format"] != _FORMAT or header["identity"] != identity:
         raise ValueError("it is of another version or site")
-    return _Kept(body, header["last_modified"], float(header["asked_s"]), int(header["ts"]))
+    last_modified = header["last_modified"]
+    # It goes into a header of the next request.
+    if last_modified is not None and not (isinstance(last_modified, str) and last_modified.isprintable()):
+        raise ValueError("its last_modified is no header's text")
+    return _Kept(body, last_modified, float(header["asked_s"]), int(header["ts"]))
 
 
 def _unless_known(fetched: Fetched, known: Fetched | None) -> Fetched | None:

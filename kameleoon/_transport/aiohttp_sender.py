@@ -109,15 +109,19 @@ class AiohttpSender:
         if found is not None:
             return found[0]
         with self._lock:
-            if self._is_closed:
-                raise TransportError.of(request, TransportErrorKind.CONNECTION, "the client is closed")
+            is_closed = self._is_closed
             self._forget_ended_loops()
-        # Nothing below gives way to another task of this loop, so there is never a second wire.
-        life = self._live(key)
-        wire = await anext(life)
-        with self._lock:
-            self._lives[key] = (wire, life)
-        return wire
+        if not is_closed:
+            # Nothing before it is kept gives way to another task of this loop, so there is never a second wire.
+            life = self._live(key)
+            wire = await anext(life)
+            with self._lock:
+                # Another thread may have closed the sender while `aiohttp` was imported.
+                if not self._is_closed:
+                    self._lives[key] = (wire, life)
+                    return wire
+            await life.aclose()
+        raise TransportError.of(request, TransportErrorKind.CONNECTION, "the client is closed")
 
     async def _live(self, key: tuple[int, asyncio.AbstractEventLoop]) -> AsyncGenerator[Wire]:
         from kameleoon._transport.aiohttp_wire import Wire  # noqa: PLC0415 - `aiohttp` costs time and memory

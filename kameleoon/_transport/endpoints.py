@@ -48,8 +48,9 @@ class Endpoints:
         query([("siteCode", self.site_code), ("environment", self.environment)])
         if self.base_url is not None:
             parts = urlsplit(self.base_url)
-            plain = parts.scheme in {"http", "https"} and parts.hostname and not (parts.query or parts.fragment)
-            if not plain or "@" in parts.netloc:
+            if "@" in parts.netloc:
+                raise ValueError("base_url must not hold a user or password")
+            if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
                 raise ValueError(f"base_url must look like http://host:port/path, not {self.base_url!r}")
 
     def with_data_domain(self, domain: object) -> Endpoints:

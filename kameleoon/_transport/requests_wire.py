@@ -74,6 +74,7 @@ class Wire:
         self._clock = clock
         self._adapter = _DeadlineAdapter(pool_maxsize=_KEPT_CONNECTIONS)
         self._under_way: set[EndableDeadline] = set()
+        self._is_closed = False
 
     def send(self, request: Request) -> Response:
         """
@@ -84,6 +85,9 @@ class Wire:
         """
         deadline = EndableDeadline(self._clock, request.timeout_s)
         self._under_way.add(deadline)
+        if self._is_closed:
+            # `close` may have looked for requests just before there was this one.
+            deadline.end()
         try:
             answer = self.begin(request, deadline)
             try:
@@ -109,7 +113,8 @@ class Wire:
         raise NotImplementedError(seconds)
 
     def close(self) -> None:
-        """Free all connections, and end the requests under way."""
+        """Free all connections, and end the requests under way. Later ones fail."""
+        self._is_closed = True
         for deadline in list(self._under_way):
             deadline.end()
         self._adapter.close()
@@ -126,12 +131,15 @@ class Wire:
         prepared = requests.Request(
             request.method, request.url, headers=wire_headers(request), data=request.body
         ).prepare()
+        left_s = deadline.remaining()
+        if left_s <= 0:
+            raise TimeoutError("timed out")
         token = _DEADLINE.set(deadline)
         try:
             return self._adapter.send(
                 prepared,
                 stream=True,
-                timeout=cast("Any", urllib3.Timeout(total=deadline.remaining())),
+                timeout=cast("Any", urllib3.Timeout(total=left_s)),
                 verify=certificate_path() or True,
                 proxies=get_environ_proxies(request.url),
             )

@@ -13,6 +13,8 @@ import threading
 import weakref
 from typing import Protocol
 
+from kameleoon.logging.kameleoon_logger import KameleoonLogger
+
 
 class HasLifetime(Protocol):
     """What wants to know of forks and of the end."""
@@ -74,4 +76,9 @@ def _after_fork_in_child() -> None:
 
 def _at_exit() -> None:
     for subject in list(_watched):
-        subject.at_exit()
+        try:
+            subject.at_exit()
+        except (
+            Exception
+        ) as error:  # what one client cannot end, a store of the application's say, must not keep others from it
+            KameleoonLogger.error("A client did not end well: %s", repr(error))

@@ -433,22 +433,31 @@ def _conversion_line(given: Conversion, nonce: str) -> bytes:
     revenue: object = given.revenue
     if not isinstance(goal_id, int) or isinstance(goal_id, bool) or not 0 < goal_id < 2**63:
         raise ValueError(f"goal_id must be a whole number above 0, not {goal_id!r}")
-    if not isinstance(revenue, int | float) or not math.isfinite(revenue):
+    if not isinstance(revenue, int | float) or not _is_finite(revenue):
         raise ValueError(f"revenue must be a finite number, not {revenue!r}")
     check_visitor_code(given.visitor_code or "")
     _utf8(given.visitor_code)
-    event = conversion(
-        given.goal_id,
-        visitor_code=given.visitor_code,
-        revenue=given.revenue,
-        negative=given.negative,
-        metadata=given.metadata,
-        nonce=given.nonce or nonce,
-    )
     try:
+        event = conversion(
+            given.goal_id,
+            visitor_code=given.visitor_code,
+            revenue=given.revenue,
+            negative=given.negative,
+            metadata=given.metadata,
+            nonce=given.nonce or nonce,
+        )
         return event.line().encode()
     except UnicodeEncodeError:
         raise ValueError("the metadata is not UTF-8") from None
+    except (TypeError, AttributeError, RecursionError):
+        raise ValueError("the metadata or the nonce is of another type than a conversion has") from None
+
+
+def _is_finite(number: float) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # an integer beyond a float's range
+        return False
 
 
 def _csv_rows(file: IO[str], name: str, delimiter: str) -> Iterator[_Row]:

@@ -59,10 +59,10 @@ class Caller:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         parts = urlsplit(base_url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-            raise ValueError(f"base_url must look like https://host:port/path, not {base_url!r}")
         if "@" in parts.netloc:
             raise ValueError("base_url must not hold a user or password")
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError(f"base_url must look like https://host:port/path, not {base_url!r}")
         if not timeout_s > 0:
             raise ValueError(f"timeout_s must be above 0, not {timeout_s!r}")
         self._base_url = base_url.rstrip("/")

@@ -120,9 +120,14 @@ def conversion(
         negative: The conversion is taken back.
         metadata: ``{custom data index: values}``.
         nonce: By default a new one.
+
+    Raises:
+        ValueError: A value cannot be sent, or *metadata* has one text where several belong.
     """
     parameters: dict[str, Any] = {"goalId": goal_id, "revenue": float(revenue), "negative": negative}
     if metadata is not None:
+        if any(isinstance(values, str) for values in metadata.values()):
+            raise ValueError("the values of each custom data in metadata are a list of texts, not one text")
         parameters["metadata"] = {str(index): list(values) for index, values in metadata.items()}
     return Event("conversion", parameters, visitor_code, nonce or new_nonce())
 

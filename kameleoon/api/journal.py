@@ -57,7 +57,7 @@ class Journal:
             return cls(None, job)
         place = Path(path)
         try:
-            text = place.read_text(encoding="utf-8")
+            text = place.read_bytes()
         except FileNotFoundError:
             begun = cls(place, job)
             begun.save()  # The seed must be on disk before anything is sent with it.
@@ -75,7 +75,7 @@ class Journal:
                 bool(read["finished"]),
             )
             is_ours = read["version"] == _VERSION
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise ResumeMismatch(f"{place} is not a resume file of a bulk job") from error
         if not is_ours or known.job != job:
             raise ResumeMismatch(f"{place} belongs to another job ({known.job}, not {job})")

@@ -62,9 +62,42 @@ def test_a_csv_with_bad_rows_is_imported_without_them(api, data_service, tmp_pat
     assert "  3: u-2: goal_id 'abc' is not a whole number" in str(report)
 
 
+def test_conversions_that_cannot_be_sent_are_named(api, data_service):
+    """Whatever is wrong with one conversion, the others are sent and it is named by its position."""
+    bad = [
+        ("u", 501),
+        *(Conversion("u", goal_id) for goal_id in (0, -1, True, "501", 2**63)),
+        *(Conversion("u", 501, revenue=revenue) for revenue in ("1", float("nan"), float("inf"), 10**400, None)),
+        *(Conversion(code, 501) for code in ("", 5, None, "u\udc80", "u" * 256)),
+        *(Conversion("u", 501, metadata=given) for given in ([1], {1: 5}, {1: "gold"}, {1: [b""]}, {1: ["\udc80"]})),
+        *(Conversion("u", 501, nonce=nonce) for nonce in (5, "xyz", "0123456789abcdefg")),
+    ]
+    good = [Conversion("first", 1), Conversion("u" * 255, 2**63 - 1, revenue=-1)]
+    report = api.import_conversions([good[0], *bad, good[1]])
+    assert [refusal.place for refusal in report.refused] == list(range(2, 2 + len(bad)))
+    assert (report.sent, report.refused_count) == (2, len(bad))
+    assert [event["goalId"] for event in data_service.events.values()] == ["1", str(2**63 - 1)]
+
+
+def test_a_row_that_is_no_csv_is_named_and_the_rest_sent(api, data_service, tmp_path):
+    """A quote in the wrong place costs its own row."""
+    (tmp_path / "orders.csv").write_text('visitor_code,goal_id,metadata\nu-1,501,"a"b\nu-2,501,{\nu-3,501,\n')
+    report = api.import_conversions(tmp_path / "orders.csv")
+    assert [(refusal.place, refusal.reason.partition(":")[0]) for refusal in report.refused] == [
+        (2, "not CSV"),
+        (3, "metadata is not a JSON object of arrays"),
+    ]
+    assert [event["visitorCode"] for event in data_service.events.values()] == ["u-3"]
+
+
 @pytest.mark.parametrize(
     ("header", "said"),
-    [("visitor_code,goal", "no column goal_id"), ("visitor_code;goal_id", "no column visitor_code"), ("", "no column")],
+    [
+        ('"visitor_code"x,goal_id', "header cannot be read"),
+        ("visitor_code,goal", "no column goal_id"),
+        ("visitor_code;goal_id", "no column visitor_code"),
+        ("", "no column"),
+    ],
 )
 def test_a_csv_with_another_header_is_refused(api, data_service, tmp_path, header, said):
     """A file without the needed columns is refused as a whole, before anything is sent."""
@@ -145,14 +178,14 @@ def test_another_input_is_not_mixed_with_a_begun_job(api, data_service, tmp_path
     assert len(data_service.bodies) == before
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[]", '{"version": 1}', "not json"])
+@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b'{"version": 1}', b"not json", b"caf\xe9"])
 def test_a_file_that_is_no_resume_file_is_left_alone(api, tmp_path, content):
     """A file of another kind is refused and not overwritten."""
     path = tmp_path / "notes.txt"
-    path.write_text(content)
+    path.write_bytes(content)
     with pytest.raises(ResumeMismatch):
         api.forget(["u"], resume=path)
-    assert path.read_text() == content
+    assert path.read_bytes() == content
 
 
 def test_a_resume_file_of_another_job_is_refused(api, tmp_path):

@@ -361,7 +361,9 @@ def test_the_asyncio_client_raises_the_same(data_service):
         asyncio.run(ask())
 
 
-@pytest.mark.parametrize("url", ["ftp://x", "shop.example", "https://u:p@host", "http://host?x=1"])
+@pytest.mark.parametrize(
+    "url", ["ftp://x", "shop.example", "https://u:p@host", "ftp://u:p@host", "http://u:p@host?x=1", "http://host?x=1"]
+)
 def test_a_wrong_base_url_is_refused(url):
     """A base URL that cannot be one is refused at once, without repeating a password."""
     with pytest.raises(ValueError, match="base_url") as caught:

@@ -190,17 +190,37 @@ def test_a_failure_keeps_the_old_one_and_gives_the_lock_back(make, inner, tmp_pa
 
 @pytest.mark.parametrize(
     "content",
-    ["", "{", "[]", "7", '{"format": 2}', '{"format": 1}', '{"format": 1, "identity": "https://host/v3/other"}'],
+    [
+        "",
+        "{",
+        "[]",
+        "7",
+        {"format": 1},
+        {"identity": "https://host/v3/other"},
+        b"[]",
+        b"{",
+        b"",
+        b'{"a": "\xff"}',
+        {"asked_s": "yesterday"},
+        {"ts": float("inf")},
+        {"last_modified": 7},
+        {"last_modified": "a\nSet-Cookie: b"},
+    ],
 )
 def test_a_broken_file_is_told_once_and_replaced(make, tmp_path, content, caplog):
     """Whatever is in the file, the service is asked, and its answer takes the place."""
     drive(make().fetch(None, None))
     (path,) = (tmp_path / "data").iterdir()
-    path.write_text(content)
+    header, body = path.read_bytes().split(b"\n", 1)
+    if isinstance(content, dict):
+        content = json.dumps(json.loads(header) | content).encode() + b"\n" + body
+    elif isinstance(content, bytes):
+        content = header + b"\n" + content
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
     source = make()
     assert source.last_good() is None
     assert source.last_good() is None
-    assert caplog.text.count("cannot be read") == 1
+    assert caplog.text.count("The kept configuration") == 1
     assert drive(source.fetch(None, None))[0].root["dateModified"] == 1
     assert make().last_good() is not None
 

@@ -107,6 +107,10 @@ def test_yaml_gives_what_json_would(tmp_path):
         ("c.yaml", b"&a {x: *a}", "no form"),
         ("c.yaml", b"a: \xff", "not YAML"),
         ("c.yaml", b"a: !!python/object:os.system {}", "line 1, column 4"),
+        ("c.yaml", b"a: !!bool maybe", "does not fit its tag"),
+        ("c.yaml", b"a: !!int ''", "does not fit its tag"),
+        ("c.yaml", b"a: !!timestamp never", "does not fit its tag"),
+        ("c.yaml", b"[" * 2_000, "nested"),
     ],
 )
 def test_a_broken_file_is_named_with_the_place(tmp_path, name, content, place):

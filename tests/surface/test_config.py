@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import re
+import traceback
 from pathlib import Path
 
 import pytest
@@ -288,13 +289,23 @@ class TestSecrets:
         assert "verysecret" not in str(caught.value)
         assert "verysecret" not in repr(config)
 
-    def test_bad_yaml_with_a_secret(self, tmp_path):
-        """The line of a YAML error is named and not quoted."""
-        path = file_with(tmp_path, 'client_id: a\nclient_secret: "verysecret\n')
+    @pytest.mark.parametrize("written", ['"verysecret', "!!bool verysecret", "!!int verysecret"])
+    def test_bad_yaml_with_a_secret(self, tmp_path, written):
+        """A YAML error quotes nothing of the file, in its text and in its traceback."""
+        path = file_with(tmp_path, f"client_id: a\nclient_secret: {written}\n")
         with pytest.raises(ConfigException) as caught:
             KameleoonClientConfig.read_from_yaml(path)
-        assert "verysecret" not in str(caught.value)
-        assert "verysecret" not in str(caught.value.__cause__)
+        assert "verysecret" not in "".join(traceback.format_exception(caught.value))
+
+    @pytest.mark.parametrize(
+        "url", ["https://user:verysecret@host", "user:verysecret@host", "ftp://user:very@secret@host", "https://a:b/@c"]
+    )
+    def test_base_url_with_a_password(self, url):
+        """A base URL with a user is refused without showing the user or the password."""
+        with pytest.raises(ConfigException) as caught:
+            config_of(base_url=url)
+        assert "'****@" in caught.value.message
+        assert not any(part in caught.value.message for part in ("user:", "very", "secret", "a:b"))
 
 
 class TestEnvironment:
@@ -391,6 +402,9 @@ class TestFile:
             ("client_id: [\n", "is not YAML: "),
             ("client_id: !!python/object/apply:os.getcwd []\n", "is not YAML: "),
             ("date: 2001-13-45\n", "is not YAML"),
+            ("cookie_secure: !!bool maybe\n", "is not YAML"),
+            ("max_visitors: !!int ''\n", "is not YAML"),
+            ("environment: !!timestamp never\n", "is not YAML"),
             ("[" * 5000, "is not YAML"),
         ],
     )

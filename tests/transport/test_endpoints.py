@@ -132,9 +132,10 @@ def test_one_base_url_for_all_services(base_url):
     "base_url", ["", "localhost:8080", "ftp://h", "http://", "http://u:p@h", "http://h?x=1", "http://h#x"]
 )
 def test_a_base_url_that_is_none_is_refused(base_url):
-    """A base URL is scheme, host, port and path, and nothing else."""
-    with pytest.raises(ValueError, match="base_url"):
+    """A base URL is scheme, host, port and path, and nothing else; a password in it is not repeated."""
+    with pytest.raises(ValueError, match="base_url") as caught:
         Endpoints(SITE, base_url=base_url)
+    assert "u:p" not in str(caught.value)
 
 
 def test_a_site_code_cannot_break_the_url():

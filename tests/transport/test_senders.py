@@ -206,6 +206,12 @@ def test_the_timeout_covers_everything(make, answer):
         assert time.monotonic() - started < 1.0
 
 
+def test_a_timeout_that_is_over_before_the_first_byte(make):
+    """A request with hardly any time fails as all do that had too little."""
+    with Scripted({"/": reply()}) as server:
+        assert kind_of(make(), get(server, timeout_s=1e-9)) is TransportErrorKind.TIMEOUT
+
+
 def test_a_server_that_takes_no_bytes_is_left_at_the_timeout(make):
     """A body that is not read by the server does not hold the caller."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -452,6 +458,36 @@ def test_a_closed_sender_refuses_requests(make):
         sender.close()
         assert kind_of(sender, get(server)) is TransportErrorKind.CONNECTION
     assert len(server.seen) == 1
+
+
+def test_a_request_that_begins_while_the_sender_is_closed_is_not_sent():
+    """A thread that was given the connections just before they were closed opens no new one."""
+    with Scripted({"/": reply()}) as server:
+        sender = RequestsSender()
+        wire = sender._wire(get(server))
+        sender.close()
+        with pytest.raises(TransportError, match="the client was closed"):
+            wire.send(get(server))
+    assert server.seen == []
+
+
+def test_a_sender_closed_while_its_library_is_imported_opens_nothing(monkeypatch):
+    """Closing from another thread counts, were the loop just about to have its connections."""
+    from kameleoon._transport import aiohttp_wire
+
+    sender, wires, make_wire = AiohttpSender(), [], aiohttp_wire.Wire
+
+    def make_and_close():
+        sender.close()
+        wires.append(make_wire())
+        return wires[-1]
+
+    monkeypatch.setattr(aiohttp_wire, "Wire", make_and_close)
+    with Scripted({"/": reply()}) as server, pytest.raises(TransportError, match="the client is closed"):
+        asyncio.run(sender.send(get(server)))
+    assert server.seen == []
+    assert sender._lives == {}
+    assert wires[0]._session.closed
 
 
 def test_many_at_once(make):
