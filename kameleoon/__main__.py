@@ -55,10 +55,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"kameleoon {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     serve = commands.add_parser(
-        "serve", help="run the local server", description="Run the local server for one project."
+        "serve", help="run the local server", description="Run the local server for one project or several."
     )
     serve.set_defaults(command=_serve)
-    serve.add_argument("project", metavar="PROJECT.yaml", help="the project file; see docs/local-server.md")
+    serve.add_argument(
+        "projects",
+        metavar="PROJECT.yaml",
+        nargs="+",
+        help="project files, a site each, the first the main one; see docs/local-server.md",
+    )
     serve.add_argument(
         "--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine only)"
     )
@@ -73,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     serve.add_argument("--token", help="what page and API ask for; needed with a --host that other machines reach")
     serve.add_argument("--rate-limits", action="store_true", help="keep the service's rate limits")
+    serve.add_argument("--strict", action="store_true", help="refuse events of unknown sites and of bots with 403")
     serve.add_argument(
         "--fail",
         metavar="WHAT:PART",
@@ -90,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     source = export.add_mutually_exclusive_group()
     source.add_argument("--url", default="http://127.0.0.1:8085", help="a running local server (default: %(default)s)")
     source.add_argument("--database", metavar="FILE", help="the database of a local server, running or not")
+    export.add_argument("--site", metavar="CODE", help="site code (default: the main or only one)")
     export.add_argument("--output", metavar="FILE", help="where to write (default: standard output)")
     export.add_argument("--token", help="the server's token, if it has one")
     add_commands(commands)
@@ -115,7 +122,8 @@ def _serve(arguments: argparse.Namespace) -> int:
     from kameleoon.server.serve import ServeError, run  # noqa: PLC0415
 
     def announce(url: str) -> None:
-        print(f"Serving {project.site_code} at {url} (stop with Ctrl+C)", flush=True)  # noqa: T201 - what the user waits for
+        codes = ", ".join(project.site_code for project in projects)
+        print(f"Serving {codes} at {url} (stop with Ctrl+C)", flush=True)  # noqa: T201 - what the user waits for
 
     def report(line: str) -> None:
         print(f"kameleoon serve: {line}", file=sys.stderr, flush=True)  # noqa: T201 - a command line speaks on standard error
@@ -125,24 +133,31 @@ def _serve(arguments: argparse.Namespace) -> int:
             faults = parse_faults(arguments.fail, arguments.latency)
         except ValueError as error:
             raise _UsageError(f"kameleoon serve: --fail: {error}") from error
-        project = read_project(arguments.project)
-        if arguments.environment is not None and arguments.environment not in project.environments:
-            known = ", ".join(project.environments)
+        projects = [read_project(path) for path in arguments.projects]
+        known = list(dict.fromkeys(name for project in projects for name in project.environments))
+        if arguments.environment is not None and arguments.environment not in known:
             raise _UsageError(
-                f"kameleoon serve: --environment: {arguments.project} has no {arguments.environment!r}; it has {known}"
+                f"kameleoon serve: --environment: {', '.join(arguments.projects)} has no {arguments.environment!r}; it has"
+                f" {', '.join(known)}"
             )
+        by_code: dict[str, str] = {}
+        for path, project in zip(arguments.projects, projects, strict=True):
+            if other := by_code.get(project.site_code):
+                raise _UsageError(f"kameleoon serve: {path}: has the site code {project.site_code!r}, as {other} has")
+            by_code[project.site_code] = path
         run(
-            project,
+            projects,
             host=arguments.host,
             port=arguments.port,
             database=arguments.database,
             environment=arguments.environment,
             announce=announce,
-            watched=Path(arguments.project),
+            watched=[Path(path) for path in arguments.projects],
             report=report,
             token=arguments.token,
             faults=faults,
             rate_limits=arguments.rate_limits,
+            strict=arguments.strict,
         )
     except (ProjectError, ServeError) as error:
         for line in str(error).splitlines():
@@ -155,7 +170,7 @@ def _export(arguments: argparse.Namespace) -> int:
     from kameleoon.server.export import ExportError, read_changed  # noqa: PLC0415 - only now, as for serve
 
     try:
-        text = read_changed(url=arguments.url, database=arguments.database, token=arguments.token)
+        text = read_changed(url=arguments.url, database=arguments.database, token=arguments.token, site=arguments.site)
         if arguments.output is None:
             sys.stdout.write(text)
         else:

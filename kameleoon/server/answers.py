@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from kameleoon.server.lines import is_bot
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from kameleoon.server.lines import Body
     from kameleoon.server.service import Service
+    from kameleoon.server.site import Site
 
 
 def json_answer(
@@ -25,6 +29,29 @@ def json_answer(
 def error_answer(status: int, slug: str, message: str, headers: dict[str, str] | None = None) -> web.Response:
     """An error a program can tell by *slug* and a person by *message*."""
     return json_answer({"error": slug, "message": message}, status, headers=headers)
+
+
+def api_error(
+    status: int,
+    message: str,
+    errors: list[dict[str, str]] | None = None,
+    headers: dict[str, str] | None = None,
+) -> web.Response:
+    """An error of the Automation API. Source: automation-api.md, section 3."""
+    return json_answer({"code": status, "message": message, "errors": errors or []}, status, headers=headers)
+
+
+_OF_API = frozenset(
+    {"sites", "environments", "feature-flags", "experiments", "variations", "goals", "segments", "custom-datas"}
+)
+
+
+def is_of_api(request: web.Request) -> bool:
+    """Whether a request is one of the Automation API, whatever else is right or wrong with it."""
+    parts = request.path.split("/")[1:]
+    if parts[0] == "v1":
+        parts = parts[1:]
+    return bool(parts) and (parts[0] in _OF_API or (parts == ["results"] and "dataCode" in request.query))
 
 
 def refusal(status: int, slug: str, message: str) -> web.HTTPException:
@@ -57,19 +84,47 @@ async def errors_as_json(
     try:
         return await handler(request)
     except web.RequestPayloadError as error:
-        answer = error_answer(400, "broken_body", f"the body cannot be read: {' '.join(str(error).split())}")
+        said = f"the body cannot be read: {' '.join(str(error).split())}"
+        answer = api_error(400, said) if is_of_api(request) else error_answer(400, "broken_body", said)
         answer.force_close()
         return answer
     except web.HTTPException as error:
         if error.content_type == "application/json":
             return web.Response(text=error.text, status=error.status, content_type="application/json")
-        slug = error.reason.lower().replace(" ", "_")
         allow = error.headers.get("Allow")
         headers = {"Allow": allow} if allow else None
+        if is_of_api(request):
+            return api_error(error.status, f"{request.method} {request.path}: {error.reason}", headers=headers)
+        slug = error.reason.lower().replace(" ", "_")
         return error_answer(error.status, slug, f"{request.method} {request.path}: {error.reason}", headers)
     except Exception:
         _log.exception("%s %s failed", request.method, request.path)
         return error_answer(500, "internal_error", "the server failed; its log says how")
+
+
+def asked_site(request: web.Request, service: Service, name: str = "siteCode") -> Site:
+    """
+    The site that the query names, or the main one.
+
+    Raises:
+        web.HTTPNotFound: The query names another.
+    """
+    code = request.query.get(name)
+    return service.main if code is None else known_site(service, code)
+
+
+def known_site(service: Service, code: str) -> Site:
+    """
+    The site with a site code.
+
+    Raises:
+        web.HTTPNotFound: There is none.
+    """
+    site = service.site(code)
+    if site is None:
+        known = ", ".join(repr(site.code) for site in service.sites)
+        raise refusal(404, "unknown_site_code", f"this server has no project {code!r}; it has {known}")
+    return site
 
 
 def site_code_of(request: web.Request) -> str:
@@ -133,6 +188,31 @@ def has_good_token(request: web.Request, service: Service) -> bool:
     """Whether the request brings a token of this server that has not expired."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     return scheme.lower() == "bearer" and service.tokens.is_good(token.strip(), service.now_s())
+
+
+def check_strictly(request: web.Request, service: Service, site_code: str, body: Body | None = None) -> None:
+    """
+    Where the server is strict, refuse sites that it does not have, and bots.
+
+    Args:
+        request: Its user agent is judged, unless it is said that the body has those of the visitors.
+        service: Says whether it is strict.
+        site_code: Of the request.
+        body: What a tracking request carried, once it is read.
+
+    Raises:
+        web.HTTPForbidden: So it is.
+
+    Source:
+        data-api.md, sections 1 and 12.
+    """
+    if not service.is_strict:
+        return
+    if service.site(site_code) is None:
+        raise refusal(403, "unknown_site_code", f"this server has no project {site_code!r} and was told to be strict")
+    is_of_bot = is_bot(request.headers.get("User-Agent")) and not is_true(request, "bodyUa")
+    if is_of_bot or (body is not None and any(event.is_bot for event in body.events)):
+        raise refusal(403, "bot", "the user agent is one of a bot, and the server was told to be strict")
 
 
 def check_token(request: web.Request, service: Service) -> None:

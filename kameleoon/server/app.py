@@ -8,7 +8,8 @@ from aiohttp import web
 
 from kameleoon.server.answers import errors_as_json
 from kameleoon.server.guard import GUARD, Guard
-from kameleoon.server.http_automation import ASKED, give_results_of_both, routes
+from kameleoon.server.http_asked_results import ASKED, give_results_of_both
+from kameleoon.server.http_automation import routes
 from kameleoon.server.http_configuration import configuration, configuration_before_v3
 from kameleoon.server.http_data import MAX_BODY_BYTES, forget, give_map, give_maps, give_visitor, take_events, take_maps
 from kameleoon.server.http_ofrep import evaluate_flag, evaluate_flags
@@ -24,6 +25,7 @@ from kameleoon.server.http_page import (
     give_visitor_page,
     guarded,
     log_in,
+    of_site,
 )
 from kameleoon.server.http_products import give_product_counters, give_product_data, take_product_events
 from kameleoon.server.http_results import give_health, give_project
@@ -50,14 +52,14 @@ def build_app(service: Service, guard: Guard | None = None) -> web.Application:
     app.on_shutdown.append(_end_streams)
     app.add_routes(
         [
-            web.get("/", guarded(give_overview)),
-            web.get("/page/flag", guarded(give_flag)),
+            web.get("/", of_site(give_overview)),
+            web.get("/page/flag", of_site(give_flag)),
             web.post("/page/flag", guarded(change_flag)),
-            web.get("/page/experiment", guarded(give_experiment)),
-            web.get("/page/visitor", guarded(give_visitor_page)),
-            web.get("/page/live", guarded(give_live_page)),
-            web.get("/page/live/events", guarded(give_live_events)),
-            web.get("/page/history", guarded(give_history)),
+            web.get("/page/experiment", of_site(give_experiment)),
+            web.get("/page/visitor", of_site(give_visitor_page)),
+            web.get("/page/live", of_site(give_live_page)),
+            web.get("/page/live/events", of_site(give_live_events)),
+            web.get("/page/history", of_site(give_history)),
             web.post("/page/login", log_in),
             web.get("/page/{name}", give_asset),
             web.get("/health", give_health),
@@ -87,5 +89,4 @@ def build_app(service: Service, guard: Guard | None = None) -> web.Application:
 
 async def _end_streams(app: web.Application) -> None:
     """Open streams would otherwise hold up the end for as long as requests are given."""
-    app[SERVICE].changed.close()
-    app[SERVICE].arrived.close()
+    app[SERVICE].end_streams()

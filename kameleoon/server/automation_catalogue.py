@@ -7,6 +7,8 @@ Source:
 
 from __future__ import annotations
 
+import secrets
+import string
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,15 +20,34 @@ from kameleoon.server.project import (
     Goal,
     Group,
     Joined,
+    Project,
     Segment,
     derive_id,
 )
 
 if TYPE_CHECKING:
-    from kameleoon.server.project import Project
+    from collections.abc import Container
 
 
 # --- as changes -------------------------------------------------------------------------------------------------------
+
+_CODE_CHARACTERS = 10
+"""Source: automation-api.md, section 1."""
+
+
+def new_site(body: Entity, taken: Container[str]) -> Project:
+    """
+    A site with the environments that the service makes by itself.
+
+    Args:
+        body: With a name; a ``code`` of ten letters and digits is taken, else there is a new one.
+        taken: Site codes of other sites.
+    """
+    alphabet = string.ascii_lowercase + string.digits
+    code = text(body, "code", "") or "".join(secrets.choice(alphabet) for _ in range(_CODE_CHARACTERS))
+    if len(code) != _CODE_CHARACTERS or not code.isascii() or not code.isalnum() or code in taken:
+        raise FieldError("code", f"taken, or not {_CODE_CHARACTERS} letters and digits")
+    return patch_site(Project(code, environments=("production", "staging", "development")), body)
 
 
 def patch_site(project: Project, body: Entity) -> Project:

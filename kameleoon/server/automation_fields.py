@@ -80,9 +80,3 @@ def checked(build: Any) -> Project:
     except ValueError as error:
         raise EditError(str(error)) from error
     return built
-
-
-def check_site(project: Project, body: Entity) -> None:
-    """Refuse the site code of another site."""
-    if text(body, "siteCode") != project.site_code:
-        raise FieldError("siteCode", f"this server has the site {project.site_code!r} alone")

@@ -12,9 +12,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from kameleoon.server.api_words import variable_value
-from kameleoon.server.automation_fields import Entity, FieldError, check_site, checked, listed, text, truth
+from kameleoon.server.automation_fields import Entity, FieldError, checked, free_key, listed, text, truth
 from kameleoon.server.automation_out import variable_json
-from kameleoon.server.automation_rules import with_rules
+from kameleoon.server.automation_rules import copied_rules, with_rules
 from kameleoon.server.edits import edit_flag, find_flag
 from kameleoon.server.project import (
     Flag,
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 def add_flag(project: Project, body: Entity) -> Project:
     """A new flag; environments that the body leaves out are off and without rules."""
     key = text(body, "featureKey", longest=255)
-    check_site(project, body)
     if any(flag.key == key for flag in project.flags):
         raise FieldError("featureKey", f"there is a flag {key!r} already")
     name = text(body, "name", longest=100)
@@ -51,6 +50,37 @@ def add_flag(project: Project, body: Entity) -> Project:
     )
     added = checked(lambda: replace(project, flags=(*project.flags, flag)))
     return patch_flag(added, key, {name: body[name] for name in ("environmentConfigurations",) if name in body})
+
+
+def duplicate_flag(project: Project, key: str, body: Entity) -> Project:
+    """
+    A copy of a flag, off everywhere; its rules have ids of their own.
+
+    Args:
+        project: The present one.
+        key: Of the flag.
+        body: May have another ``featureKey`` and ``name``.
+    """
+    flag = find_flag(project, key)
+    keys = [other.key for other in project.flags]
+    wanted = text(body, "featureKey", "", longest=255)
+    if wanted in keys:
+        raise FieldError("featureKey", f"there is a flag {wanted!r} already")
+    copy_key = wanted or free_key(f"{key}_copy", keys)
+
+    def own(environment: str, its: Own) -> Own:
+        return its if its.rules is None else replace(its, rules=copied_rules(copy_key, environment, its.rules))
+
+    copy = replace(
+        flag,
+        key=copy_key,
+        id=derive_id("flag", copy_key),
+        name=text(body, "name", "", longest=100) or (f"{flag.name} (copy)" if flag.name else ""),
+        enabled_in=frozenset(),
+        rules=copied_rules(copy_key, None, flag.rules),
+        own=MappingProxyType({environment: own(environment, its) for environment, its in flag.own.items()}),
+    )
+    return checked(lambda: replace(project, flags=(*project.flags, copy)))
 
 
 def patch_flag(project: Project, key: str, body: Entity) -> Project:

@@ -65,7 +65,7 @@ def with_rules(project: Project, flag: Flag, environment: str, given: Iterable[E
         keeper = project.default_environment if project.default_environment in shared else shared[0]
         for name in shared:
             if name != keeper and environment in {keeper, name}:
-                copies = tuple(_copied(flag.key, name, rule) for rule in flag.rules)
+                copies = copied_rules(flag.key, name, flag.rules)
                 own = replace(flag.own.get(name, Own()), rules=copies)
                 flag = replace(flag, own=MappingProxyType({**flag.own, name: own}))
                 if name == environment:
@@ -80,7 +80,12 @@ def with_rules(project: Project, flag: Flag, environment: str, given: Iterable[E
     return _placed(flag, place, tuple(rules))
 
 
-def _copied(flag: str, environment: str, rule: Rule) -> Rule:
+def copied_rules(flag: str, environment: str | None, rules: Iterable[Rule]) -> tuple[Rule, ...]:
+    """The same rules in another place, with ids of their own."""
+    return tuple(_copied(flag, environment, rule) for rule in rules)
+
+
+def _copied(flag: str, environment: str | None, rule: Rule) -> Rule:
     names = rule_names(flag, environment, rule.key)
     return replace(
         rule,

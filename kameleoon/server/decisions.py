@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from kameleoon._engine.choice import Choice
     from kameleoon.server.project import Flag, Rule
-    from kameleoon.server.service import Published
+    from kameleoon.server.site import Published
     from kameleoon.types.explanation import RuleExplanation
 
 _EVERYTHING = RemoteVisitorDataFilter(

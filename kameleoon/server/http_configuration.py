@@ -11,7 +11,7 @@ from email.utils import formatdate
 
 from aiohttp import web
 
-from kameleoon.server.answers import json_answer, refusal
+from kameleoon.server.answers import json_answer, known_site, refusal
 from kameleoon.server.configuration import build_configuration
 from kameleoon.server.service import SERVICE
 
@@ -27,15 +27,10 @@ async def configuration_before_v3(request: web.Request) -> web.Response:
 
 
 def _answer(request: web.Request, *, embed_segments: bool) -> web.Response:
-    service = request.app[SERVICE]
-    published = service.published
+    site = known_site(request.app[SERVICE], request.match_info["site_code"])
+    published = site.published
     project = published.project
-    site_code = request.match_info["site_code"]
-    if site_code != project.site_code:
-        raise refusal(
-            404, "unknown_site_code", f"this server has no project {site_code!r}; it has {project.site_code!r}"
-        )
-    environment = request.query.get("environment") or service.environment
+    environment = request.query.get("environment") or site.environment
     if environment not in project.environments:
         known = ", ".join(project.environments)
         raise refusal(404, "unknown_environment", f"the project has no environment {environment!r}; it has {known}")

@@ -14,6 +14,7 @@ from functools import partial
 from aiohttp import web
 
 from kameleoon.server.answers import (
+    check_strictly,
     check_token,
     error_answer,
     is_true,
@@ -48,10 +49,12 @@ async def take_events(request: web.Request) -> web.Response:
     service = request.app[SERVICE]
     site_code = site_code_of(request)
     check_token(request, service)
+    check_strictly(request, service, site_code)
     text = await read_text(request, MAX_BODY_BYTES)
     parse = parse_json if is_true(request, "json") else parse_lines
     agent = None if is_true(request, "bodyUa") else request.headers.get("User-Agent")
     body = parse(text, visitor_code=_common_visitor(request), user_agent=agent)
+    check_strictly(request, service, site_code, body)
     try:
         await service.with_storage(partial(service.storage.add, site_code, body))
     except sqlite3.Error as error:
@@ -73,6 +76,7 @@ async def give_visitor(request: web.Request) -> web.Response:
     service = request.app[SERVICE]
     site_code = site_code_of(request)
     check_token(request, service)
+    check_strictly(request, service, site_code)
     visitor, identifier = request.query.get("visitorCode"), request.query.get("mappingValue")
     if not visitor and not identifier:
         raise refusal(400, "visitor_missing", "the query needs visitorCode=… or mappingValue=…")
@@ -95,6 +99,7 @@ async def forget(request: web.Request) -> web.Response:
     service = request.app[SERVICE]
     site_code = site_code_of(request)
     check_token(request, service)
+    check_strictly(request, service, site_code)
     text = await read_text(request, MAX_SMALL_BODY_BYTES)
     codes = [line for line in text.splitlines() if 0 < len(line) <= MAX_CODE_CHARACTERS]
     await service.with_storage(lambda: service.storage.forget(site_code, codes))
@@ -106,6 +111,7 @@ async def give_map(request: web.Request) -> web.Response:
     service = request.app[SERVICE]
     site_code = site_code_of(request)
     check_token(request, service)
+    check_strictly(request, service, site_code)
     key = request.query.get("key")
     if not key:
         raise refusal(400, "key_missing", "the query needs key=…")
@@ -118,6 +124,7 @@ async def give_maps(request: web.Request) -> web.Response:
     service = request.app[SERVICE]
     site_code = site_code_of(request)
     check_token(request, service)
+    check_strictly(request, service, site_code)
     keys = listed(request, "keys", MAX_LISTED)
     found = await service.with_storage(lambda: service.storage.maps(site_code, keys))
     return json_answer(found, pretty=is_true(request, "prettyPrint"))
@@ -128,6 +135,7 @@ async def take_maps(request: web.Request) -> web.Response:
     service = request.app[SERVICE]
     site_code = site_code_of(request)
     check_token(request, service)
+    check_strictly(request, service, site_code)
     hours = request.query.get("ttlHours", str(_MAP_HOURS))
     if not (hours.isascii() and hours.isdigit() and len(hours) < 6 and 0 < int(hours) <= _MAX_MAP_HOURS):
         raise refusal(400, "bad_number", f"ttlHours must be 1 to {_MAX_MAP_HOURS}")

@@ -30,8 +30,10 @@ if TYPE_CHECKING:
 
     from kameleoon.server.lines import Body
     from kameleoon.server.project import Project
+    from kameleoon.server.site import Site
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+    SiteHandler = Callable[[web.Request, Site], Awaitable[web.StreamResponse]]
 
 _ASSETS = {"page.css": "text/css", "page.js": "text/javascript"}
 _ALL = Wanted(frozenset(KINDS), current=True, previous=25)
@@ -52,6 +54,20 @@ def guarded(handler: Handler) -> Handler:
         raise refusal(401, "token_needed", "this server was started with a token; send it as Authorization: Bearer …")
 
     return checked
+
+
+def of_site(handler: SiteHandler) -> Handler:
+    """A page of the site that the query names, by default the main one; only for those who may use the page."""
+
+    async def found(request: web.Request) -> web.StreamResponse:
+        service = request.app[SERVICE]
+        code = request.query.get("site")
+        site = service.main if code is None else service.site(code)
+        if site is None:
+            return _not_found(request, service.main, f"there is no site {code!r}")
+        return await handler(request, site)
+
+    return guarded(found)
 
 
 async def log_in(request: web.Request) -> web.Response:
@@ -76,23 +92,23 @@ async def give_asset(request: web.Request) -> web.Response:
     return web.Response(text=text, content_type=_ASSETS[name], charset="utf-8", headers=headers)
 
 
-async def give_overview(request: web.Request) -> web.Response:
+async def give_overview(request: web.Request, site: Site) -> web.Response:
     """``GET /``: all flags."""
     service = request.app[SERVICE]
-    results, counters = await service.with_storage(lambda: (service.results(), service.storage.counters()))
-    return _page(request, lambda around: overview(around, results, counters))
+    results, counters = await service.with_storage(lambda: (site.results(), service.storage.counters()))
+    return _page(request, site, lambda around: overview(around, results, counters))
 
 
-async def give_flag(request: web.Request) -> web.Response:
+async def give_flag(request: web.Request, site: Site) -> web.Response:
     """``GET /page/flag?key=``: one flag."""
     service = request.app[SERVICE]
     key = request.query.get("key", "")
-    results, changes = await service.with_storage(lambda: (service.results(), service.storage.changes(key)))
+    results, changes = await service.with_storage(lambda: (site.results(), service.storage.changes(site.code, key)))
 
     def build(around: Surroundings) -> str:
         return flag_page(around, edits.find_flag(around.project, key), results, changes)
 
-    return _page(request, build)
+    return _page(request, site, build)
 
 
 async def change_flag(request: web.Request) -> web.Response:
@@ -100,14 +116,18 @@ async def change_flag(request: web.Request) -> web.Response:
     form = await _form(request)
     request.app[GUARD].check_form(request, form)
     service = request.app[SERVICE]
+    site = service.main if "site" not in form else service.site(form["site"])
+    if site is None:
+        return _not_found(request, service.main, f"there is no site {form['site']!r}")
     try:
         edit = _edit(form)
-        said = await service.with_storage(partial(service.change, edit, author="page"))
+        said = await service.with_storage(partial(service.change, site, edit, author="page"))
     except EditError as error:
         message = str(error)
-        return _page(request, lambda around: error_page(around, "Nothing was changed", message), status=400)
+        return _page(request, site, lambda around: error_page(around, "Nothing was changed", message), status=400)
     done = "; ".join(text for _, text in said) or "nothing changed"
-    return web.Response(status=303, headers={"Location": link("/page/flag", key=form["flag"], done=done), **HEADERS})
+    place = link("/page/flag", key=form["flag"], site=form.get("site"), done=done)
+    return web.Response(status=303, headers={"Location": place, **HEADERS})
 
 
 def _edit(form: Mapping[str, str]) -> Callable[[Project], Project]:
@@ -143,24 +163,23 @@ def _percent(text: str) -> float:
     return value
 
 
-async def give_experiment(request: web.Request) -> web.Response:
+async def give_experiment(request: web.Request, site: Site) -> web.Response:
     """``GET /page/experiment?flag=&rule=&environment=&goal=``: results of one rule."""
     service = request.app[SERVICE]
     query = request.query
-    project = service.published.project
+    project = site.published.project
     environment = query.get("environment") or None
     try:
         flag = edits.find_flag(project, query.get("flag", ""))
         rule = edits.find_rule(flag, environment, query.get("rule", ""))
     except EditError as error:
-        message = str(error)
-        return _page(request, lambda around: error_page(around, "Not found", message), status=404)
+        return _not_found(request, site, str(error))
     keys = [goal.key for goal in project.goals]
     goal = query.get("goal", "")
     goal = goal if goal in keys else next(iter(keys), "")
     storage = service.storage
     results, moments = await service.with_storage(
-        lambda: (service.results(), storage.moments(project.site_code, rule.experiment_id))
+        lambda: (site.results(), storage.moments(project.site_code, rule.experiment_id))
     )
     result = next(r for r in results.flag(flag.key).rules if (r.environment, r.key) == (environment, rule.key))
     now_ms = int(service.now_s() * 1000)
@@ -168,21 +187,21 @@ async def give_experiment(request: web.Request) -> web.Response:
     def build(around: Surroundings) -> str:
         return experiment_page(around, flag, rule, result, goal, moments, now_ms=now_ms, confidence=CONFIDENCE)
 
-    return _page(request, build)
+    return _page(request, site, build)
 
 
-async def give_visitor_page(request: web.Request) -> web.Response:
+async def give_visitor_page(request: web.Request, site: Site) -> web.Response:
     """``GET /page/visitor?code=&environment=&flag=``: a visitor, or without a code those seen last."""
     service = request.app[SERVICE]
-    decider = service.decider
+    decider = site.decider
     project = decider.published.project
     code = request.query.get("code", "").strip()[:255]
     environment = request.query.get("environment", "")
-    environment = environment if environment in project.environments else service.environment
+    environment = environment if environment in project.environments else site.environment
     storage, now_ms = service.storage, int(service.now_s() * 1000)
     if not code:
         last = await service.with_storage(lambda: storage.last_visitors(project.site_code))
-        return _page(request, lambda around: visitor_page(around, "", None, last, [], None, environment))
+        return _page(request, site, lambda around: visitor_page(around, "", None, last, [], None, environment))
     events = await service.with_storage(lambda: storage.events(project.site_code, code))
     visits = build_visits(events, _ALL, now_ms=now_ms)
     record = record_of(visits, now_ms)
@@ -194,22 +213,25 @@ async def give_visitor_page(request: web.Request) -> web.Response:
     for flag in project.flags:
         if flag.key == asked:
             explained = (flag, environment, *decider.explain(environment, flag, record, code, now_ms))
-    return _page(request, lambda around: visitor_page(around, code, visits, [], decisions, explained, environment))
+    return _page(
+        request, site, lambda around: visitor_page(around, code, visits, [], decisions, explained, environment)
+    )
 
 
-async def give_live_page(request: web.Request) -> web.Response:
+async def give_live_page(request: web.Request, site: Site) -> web.Response:
     """``GET /page/live``: the last events."""
     service = request.app[SERVICE]
-    site_code = service.published.project.site_code
-    events = await service.with_storage(lambda: service.storage.last_events(site_code))
-    return _page(request, lambda around: live_page(around, events))
+    events = await service.with_storage(lambda: service.storage.last_events(site.code))
+    return _page(request, site, lambda around: live_page(around, events))
 
 
-async def give_live_events(request: web.Request) -> web.StreamResponse:
+async def give_live_events(request: web.Request, site: Site) -> web.StreamResponse:
     """``GET /page/live/events``: what arrives from now on, as an event stream."""
     service = request.app[SERVICE]
 
     def render(arrived: tuple[str, Body]) -> str:
+        if arrived[0] != site.code:
+            return ""
         now_ms = int(service.now_s() * 1000)
         cells = [
             event_cells(event.time_ms or now_ms, event.visitor, event.type, event.parameters)
@@ -220,23 +242,28 @@ async def give_live_events(request: web.Request) -> web.StreamResponse:
     return await stream(request, service.arrived, render)
 
 
-async def give_history(request: web.Request) -> web.Response:
+async def give_history(request: web.Request, site: Site) -> web.Response:
     """``GET /page/history``: all changes."""
     service = request.app[SERVICE]
-    changes = await service.with_storage(lambda: service.storage.changes(most=500))
-    return _page(request, lambda around: history_page(around, changes))
+    changes = await service.with_storage(lambda: service.storage.changes(site.code, most=500))
+    return _page(request, site, lambda around: history_page(around, changes))
 
 
-def _page(request: web.Request, build: Callable[[Surroundings], str], *, status: int = 200) -> web.Response:
+def _not_found(request: web.Request, site: Site, message: str) -> web.Response:
+    return _page(request, site, lambda around: error_page(around, "Not found", message), status=404)
+
+
+def _page(request: web.Request, site: Site, build: Callable[[Surroundings], str], *, status: int = 200) -> web.Response:
     service, guard = request.app[SERVICE], request.app[GUARD]
     session = guard.session(request)
     # Where no token is needed every browser gets a session, so that forms can be told from those of other sites.
     fresh = guard.new_session() if session is None else None
     around = Surroundings(
-        project=service.published.project,
+        project=site.published.project,
+        sites=[(one.code, one.published.project.name or one.code) for one in service.sites],
         secret=guard.form_secret(session or fresh or ""),
         url=f"{request.scheme}://{request.host}",
-        file_error=service.file_error,
+        file_error=site.file_error,
         message=request.query.get("done"),
     )
     try:

@@ -13,7 +13,16 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
-from kameleoon.server.answers import check_token, is_true, json_answer, listed, read_text, refusal, site_code_of
+from kameleoon.server.answers import (
+    check_strictly,
+    check_token,
+    is_true,
+    json_answer,
+    listed,
+    read_text,
+    refusal,
+    site_code_of,
+)
 from kameleoon.server.http_data import MAX_BODY_BYTES, MAX_LISTED
 from kameleoon.server.lines import NONCE, RefusedLine
 from kameleoon.server.service import SERVICE
@@ -35,6 +44,7 @@ async def take_product_events(request: web.Request) -> web.Response:
     service = request.app[SERVICE]
     site_code = site_code_of(request)
     check_token(request, service)
+    check_strictly(request, service, site_code)
     text = await read_text(request, MAX_BODY_BYTES)
     common = request.query.get("ean")
     events: list[ProductEvent] = []
@@ -52,6 +62,7 @@ async def give_product_counters(request: web.Request) -> web.Response:
     service = request.app[SERVICE]
     site_code = site_code_of(request)
     check_token(request, service)
+    check_strictly(request, service, site_code)
     eans = listed(request, "eans", MAX_LISTED)
     begin_ms, end_ms = _moment(request, "begin", 0), _moment(request, "end", _END_MS)
     storage = service.storage
@@ -71,6 +82,7 @@ async def give_product_data(request: web.Request) -> web.Response:
     service = request.app[SERVICE]
     site_code = site_code_of(request)
     check_token(request, service)
+    check_strictly(request, service, site_code)
     eans = listed(request, "eans", MAX_LISTED)
     storage = service.storage
     found = await service.with_storage(lambda: {ean: storage.product(site_code, ean) for ean in eans})

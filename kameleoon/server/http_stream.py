@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from kameleoon.server.answers import refusal, site_code_of
+from kameleoon.server.answers import known_site, site_code_of
 from kameleoon.server.service import SERVICE
 
 if TYPE_CHECKING:
@@ -27,18 +27,20 @@ _EVENT = "configuration-update-event"
 
 async def give_changes(request: web.Request) -> web.StreamResponse:
     """``GET /sse``: one ``configuration-update-event`` with the time in ms for every change; a comment now and then keeps it open."""
-    service = request.app[SERVICE]
-    site_code = site_code_of(request)
-    if site_code != service.published.project.site_code:
-        raise refusal(404, "unknown_site_code", f"this server has no project {site_code!r}")
+    site = known_site(request.app[SERVICE], site_code_of(request))
     return await stream(
-        request, service.changed, lambda moment_ms: f"event: {_EVENT}\ndata: {json.dumps({'ts': moment_ms})}\n\n"
+        request, site.changed, lambda moment_ms: f"event: {_EVENT}\ndata: {json.dumps({'ts': moment_ms})}\n\n"
     )
 
 
 async def stream(request: web.Request, source: Broadcast[_T], render: Callable[[_T], str]) -> web.StreamResponse:
     """
     Send what *source* tells until the client goes or the server ends.
+
+    Args:
+        request: Whose answer this is.
+        source: What there is to tell.
+        render: Makes an event of it; an empty text is none.
 
     Raises:
         web.HTTPServiceUnavailable: `MAX_STREAMS` are open.
@@ -55,7 +57,8 @@ async def stream(request: web.Request, source: Broadcast[_T], render: Callable[[
         text = ": open\n\n"
         try:
             while True:
-                await response.write(text.encode())
+                if text:
+                    await response.write(text.encode())
                 try:
                     message = await asyncio.wait_for(queue.get(), keep_alive_s)
                 except TimeoutError:

@@ -7,8 +7,13 @@ Source:
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict, deque
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _MAX_ASKERS = 10_000
 
@@ -30,23 +35,29 @@ AUTOMATION = Limit(50, 10), Limit(1000, 3600)
 
 
 class RateLimits:
-    """Counts requests in sliding windows; askers that were silent longest are forgotten first."""
+    """
+    Counts requests in sliding windows; askers that were silent longest are forgotten first.
 
-    def __init__(self) -> None:
+    Args:
+        now_s: A clock that does not go back.
+    """
+
+    def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._now_s = now_s
         self._seen: OrderedDict[tuple[str, ...], deque[float]] = OrderedDict()
 
-    def wait_s(self, asker: tuple[str, ...], limits: tuple[Limit, ...], now_s: float) -> float:
+    def wait_s(self, asker: tuple[str, ...], limits: tuple[Limit, ...]) -> float:
         """
         Take one request, or say how long it must wait.
 
         Args:
             asker: Who asks for what.
             limits: All of which must hold.
-            now_s: A clock that does not go back.
 
         Returns:
             0 when it may go on; it is counted then. Else seconds until it may, above 0.
         """
+        now_s = self._now_s()
         times = self._seen.setdefault(asker, deque())
         self._seen.move_to_end(asker)
         if len(self._seen) > _MAX_ASKERS:

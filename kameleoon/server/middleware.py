@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-import time
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from kameleoon.server.answers import error_answer, has_good_token
+from kameleoon.server.answers import api_error, error_answer, has_good_token, is_of_api
+from kameleoon.server.guard import GUARD
 from kameleoon.server.limits import AUTOMATION, DATA_GET, DATA_OTHER
 from kameleoon.server.service import SERVICE
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _DATA = ("/visit/", "/map/", "/product/")
 _OPEN = (*_DATA, "/ofrep/", "/v3/")
+_TOO_MANY = "the service's rate limit is exceeded"
 _OWN = ("/page", "/health", "/project.yaml", "/results")
 _CORS = {
     "Access-Control-Allow-Origin": "*",
@@ -67,16 +68,21 @@ async def keep_rate_limits(request: web.Request, handler: Handler) -> web.Stream
     limits = service.rate_limits
     if limits is None:
         return await handler(request)
-    now_s = time.monotonic()
-    wait_s = 0.0
-    token = request.headers.get("Authorization", "")
     if request.path.startswith(_DATA):
         plain, with_token = DATA_GET if request.method == "GET" else DATA_OTHER
-        limit = with_token if has_good_token(request, service) else plain
-        wait_s = limits.wait_s(("data", request.remote or "", request.method), (limit,), now_s)
-    elif token and has_good_token(request, service) and not request.path.startswith((*_OPEN, "/oauth", "/page")):
-        wait_s = limits.wait_s(("automation", token), AUTOMATION, now_s)
-    if wait_s:
-        headers = {"Retry-After": str(math.ceil(wait_s))}
-        return error_answer(429, "too_many_requests", "the service's rate limit is exceeded", headers)
+        has_token = has_good_token(request, service)
+        asker = ("data", request.remote or "", request.method, "with a token" if has_token else "without")
+        wait_s = limits.wait_s(asker, (with_token if has_token else plain,))
+        if wait_s:
+            return error_answer(429, "too_many_requests", _TOO_MANY, _retry_after(wait_s))
+    elif is_of_api(request):
+        token = request.headers.get("Authorization", "").partition(" ")[2].strip()
+        is_good = has_good_token(request, service) or request.app[GUARD].is_token(token)
+        wait_s = limits.wait_s(("automation", token), AUTOMATION) if is_good else 0.0
+        if wait_s:
+            return api_error(429, _TOO_MANY, headers=_retry_after(wait_s))
     return await handler(request)
+
+
+def _retry_after(wait_s: float) -> dict[str, str]:
+    return {"Retry-After": str(math.ceil(wait_s))}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kameleoon.server.html import Html, h
-from kameleoon.server.pages_layout import Surroundings, link, page, time_text
+from kameleoon.server.pages_layout import Surroundings, page, time_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,7 +27,11 @@ def live_page(around: Surroundings, events: Sequence[StoredEvent]) -> str:
         h("p", "These are the last events.", id="live-state", role="status", class_="quiet"),
         h(
             "section",
-            h("div", h("table", h("thead", head), h("tbody", rows), id="live"), class_="scroll"),
+            h(
+                "div",
+                h("table", h("thead", head), h("tbody", rows), id="live", data_events=around.link("/page/live/events")),
+                class_="scroll",
+            ),
             class_="card",
         ),
         current="/page/live",
@@ -42,16 +46,18 @@ def event_cells(time_ms: int, visitor: str, kind: str, parameters: Mapping[str, 
 
 def history_page(around: Surroundings, changes: Sequence[Change]) -> str:
     """``/page/history``: all changes."""
-    return page(around, "History", h("h1", "History"), history_card(changes, with_flag=True), current="/page/history")
+    return page(
+        around, "History", h("h1", "History"), history_card(around, changes, with_flag=True), current="/page/history"
+    )
 
 
-def history_card(changes: Sequence[Change], *, with_flag: bool = False) -> Html:
+def history_card(around: Surroundings, changes: Sequence[Change], *, with_flag: bool = False) -> Html:
     """A table of changes, newest first; *with_flag* says of each which flag it concerns."""
     rows = [
         h(
             "tr",
             h("td", time_text(change.time_ms), class_="quiet"),
-            h("td", h("a", change.flag, href=link("/page/flag", key=change.flag)) if change.flag else "project")
+            h("td", h("a", change.flag, href=around.link("/page/flag", key=change.flag)) if change.flag else "project")
             if with_flag
             else None,
             h("td", change.said),

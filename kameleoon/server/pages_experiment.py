@@ -15,7 +15,7 @@ from kameleoon.server.charts import (
 )
 from kameleoon.server.forecast import forecast
 from kameleoon.server.html import Html, h
-from kameleoon.server.pages_layout import DASH, Surroundings, link, page, rule_sentence
+from kameleoon.server.pages_layout import DASH, Surroundings, page, rule_sentence
 from kameleoon.server.project import RuleType
 from kameleoon.server.statistics import Rate, sequential_uplift
 
@@ -46,7 +46,7 @@ def experiment_page(
             h(
                 "a",
                 goal.name or goal.key,
-                href=link(
+                href=around.link(
                     "/page/experiment", flag=flag.key, environment=result.environment, rule=rule.key, goal=goal.key
                 ),
                 aria_current="page" if goal.key == goal_key else None,
@@ -64,9 +64,9 @@ def experiment_page(
         f"{rule.key} of {flag.name or flag.key}",
         h(
             "p",
-            h("a", "Flags", href="/"),
+            h("a", "Flags", href=around.link("/")),
             " / ",
-            h("a", flag.name or flag.key, href=link("/page/flag", key=flag.key)),
+            h("a", flag.name or flag.key, href=around.link("/page/flag", key=flag.key)),
             " /",
             class_="crumbs",
         ),

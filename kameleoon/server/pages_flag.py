@@ -12,7 +12,7 @@ from kameleoon.server.conditions_out import segment_words
 from kameleoon.server.differences import percent
 from kameleoon.server.html import Html, h
 from kameleoon.server.pages_events import history_card
-from kameleoon.server.pages_layout import DASH, Surroundings, form, link, page, rule_sentence, segment_of, shown, state
+from kameleoon.server.pages_layout import DASH, Surroundings, form, page, rule_sentence, segment_of, shown, state
 from kameleoon.server.project import Joined, RuleType
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def flag_page(around: Surroundings, flag: Flag, results: Results, changes: Seque
     return page(
         around,
         flag.name or flag.key,
-        h("p", h("a", "Flags", href="/"), " /", class_="crumbs"),
+        h("p", h("a", "Flags", href=around.link("/")), " /", class_="crumbs"),
         h("h1", flag.name or flag.key),
         h("p", h("code", flag.key), f", id {flag.id}", class_="quiet"),
         h(
@@ -62,7 +62,7 @@ def flag_page(around: Surroundings, flag: Flag, results: Results, changes: Seque
         lists,
         _variations(flag),
         _code(around, flag),
-        history_card(changes),
+        history_card(around, changes),
     )
 
 
@@ -102,7 +102,7 @@ def _rule(around: Surroundings, flag: Flag, environment: str | None, rule: Rule,
             h(
                 "a",
                 "Results" if is_experiment else "Numbers",
-                href=link("/page/experiment", flag=flag.key, environment=environment, rule=rule.key),
+                href=around.link("/page/experiment", flag=flag.key, environment=environment, rule=rule.key),
                 aria_label=f"Results of {rule.key}",
             ),
             class_="row",

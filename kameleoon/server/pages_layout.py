@@ -18,7 +18,7 @@ from kameleoon.server.html import Html, document, h
 from kameleoon.server.project import RuleType
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from kameleoon.server.project import Flag, Project, Rule, Segment
     from kameleoon.server.project_file import ProjectError
@@ -33,6 +33,7 @@ class Surroundings:
     What every page needs.
 
     Attributes:
+        sites: ``(site code, name)`` of all sites, the main one first.
         secret: Goes into every form.
         url: The server's own URL, for code to copy.
         file_error: What is wrong with the project file as it was last saved.
@@ -40,10 +41,21 @@ class Surroundings:
     """
 
     project: Project
+    sites: Sequence[tuple[str, str]]
     secret: str
     url: str
     file_error: ProjectError | None = None
     message: str | None = None
+
+    @property
+    def site(self) -> str | None:
+        """Site code for links and forms; the main site needs none."""
+        code = self.project.site_code
+        return None if code == self.sites[0][0] else code
+
+    def link(self, path: str, **query: str | None) -> str:
+        """A path of this server for the same site."""
+        return link(path, **query, site=self.site)
 
 
 def link(path: str, **query: str | None) -> str:
@@ -63,19 +75,23 @@ def page(around: Surroundings, title: str, *body: Any, current: str | None = Non
             "header",
             h(
                 "div",
-                h("a", project.name or project.site_code, href="/", class_="site"),
+                h("a", project.name or project.site_code, href=around.link("/"), class_="site"),
                 h("span", "site code ", h("code", project.site_code), class_="quiet"),
                 h(
                     "nav",
                     h(
                         "ul",
                         [
-                            h("li", h("a", name, href=path, aria_current="page" if path == current else None))
+                            h(
+                                "li",
+                                h("a", name, href=around.link(path), aria_current="page" if path == current else None),
+                            )
                             for path, name in _PLACES
                         ],
                     ),
                     aria_label="Pages",
                 ),
+                _sites(around) if len(around.sites) > 1 else None,
             ),
         ),
         h(
@@ -143,9 +159,33 @@ _HEAD = (h("link", rel="stylesheet", href="/page/page.css"), h("script", src="/p
 _PLACES = (("/", "Flags"), ("/page/visitor", "Visitors"), ("/page/live", "Live events"), ("/page/history", "History"))
 
 
+def _sites(around: Surroundings) -> Html:
+    return h(
+        "nav",
+        h("span", "Sites", class_="quiet", aria_hidden="true"),
+        h(
+            "ul",
+            [
+                h(
+                    "li",
+                    h(
+                        "a",
+                        name,
+                        href=link("/", site=code if number else None),
+                        aria_current="true" if code == around.project.site_code else None,
+                    ),
+                )
+                for number, (code, name) in enumerate(around.sites)
+            ],
+        ),
+        aria_label="Sites",
+        class_="sites",
+    )
+
+
 def form(around: Surroundings, flag: Flag, action: str, fields: Mapping[str, str | None], *children: Any) -> Html:
     """A form that asks for *action* on a flag: the hidden fields, then *children*."""
-    hidden = {FORM_FIELD: around.secret, "flag": flag.key, "action": action, **fields}
+    hidden = {FORM_FIELD: around.secret, "site": around.site, "flag": flag.key, "action": action, **fields}
     return h(
         "form",
         [h("input", type="hidden", name=name, value=value) for name, value in hidden.items() if value is not None],

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from kameleoon.server.differences import percent
 from kameleoon.server.html import Html, h
-from kameleoon.server.pages_layout import Surroundings, link, page, state
+from kameleoon.server.pages_layout import Surroundings, page, state
 from kameleoon.server.project import RuleType
 
 if TYPE_CHECKING:
@@ -24,14 +24,14 @@ def overview(around: Surroundings, results: Results, counters: Mapping[str, int]
             "tr",
             h(
                 "th",
-                h("a", flag.name or flag.key, href=link("/page/flag", key=flag.key)),
+                h("a", flag.name or flag.key, href=around.link("/page/flag", key=flag.key)),
                 h("br") if flag.name else None,
                 h("code", flag.key, class_="quiet") if flag.name else None,
                 scope="row",
             ),
             [h("td", state(name in flag.enabled_in)) for name in project.environments],
             h("td", f"{sum(rule.visitors for rule in shown.rules):,}", class_="n"),
-            h("td", _summary(flag)),
+            h("td", _summary(around, flag)),
         )
         for flag, shown in zip(project.flags, results.flags, strict=True)
     ]
@@ -65,7 +65,7 @@ def overview(around: Surroundings, results: Results, counters: Mapping[str, int]
     )
 
 
-def _summary(flag: Flag) -> Html | str:
+def _summary(around: Surroundings, flag: Flag) -> Html | str:
     rules = [(environment, rule) for environment, rule in flag.all_rules()]
     if not rules:
         return h("span", f"everybody gets {flag.default_variation}", class_="quiet")
@@ -77,7 +77,7 @@ def _summary(flag: Flag) -> Html | str:
                 h(
                     "a" if rule.type is RuleType.EXPERIMENT else "span",
                     rule.key,
-                    href=link("/page/experiment", flag=flag.key, environment=environment, rule=rule.key)
+                    href=around.link("/page/experiment", flag=flag.key, environment=environment, rule=rule.key)
                     if rule.type is RuleType.EXPERIMENT
                     else None,
                 ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kameleoon.server.html import Html, h
-from kameleoon.server.pages_layout import Surroundings, link, page, shown, time_text
+from kameleoon.server.pages_layout import Surroundings, page, shown, time_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,13 +42,14 @@ def visitor_page(
                     name="environment",
                 ),
             ),
+            h("input", type="hidden", name="site", value=around.site) if around.site else None,
             h("button", "Show", type="submit", class_="main"),
             action="/page/visitor",
             class_="row",
         ),
     ]
     if not code:
-        links = [h("li", h("a", name, href=link("/page/visitor", code=name))) for name in last]
+        links = [h("li", h("a", name, href=around.link("/page/visitor", code=name))) for name in last]
         parts.append(
             h(
                 "section",
@@ -73,7 +74,7 @@ def visitor_page(
     rows = [
         h(
             "tr",
-            h("th", h("a", flag.name or flag.key, href=link("/page/flag", key=flag.key)), scope="row"),
+            h("th", h("a", flag.name or flag.key, href=around.link("/page/flag", key=flag.key)), scope="row"),
             h("td", h("code", choice.variation_key)),
             h("td", str(choice.reason)),
             h(
@@ -81,7 +82,7 @@ def visitor_page(
                 h(
                     "a",
                     "why?",
-                    href=link("/page/visitor", code=code, environment=environment, flag=flag.key) + "#why",
+                    href=around.link("/page/visitor", code=code, environment=environment, flag=flag.key) + "#why",
                     aria_label=f"Why {flag.name or flag.key} gives {choice.variation_key}",
                 ),
             ),

@@ -45,7 +45,7 @@ def read_project(path: Path | str) -> Project:
             content = file.read(MAX_DOCUMENT_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise ProjectError([Problem(str(path), 0, 0, "", f"cannot be read: {reason}")]) from error
+        raise refused(Path(path), f"cannot be read: {reason}") from error
     return parse_project(content, source=str(path))
 
 
@@ -68,6 +68,11 @@ def parse_project(content: bytes | str, *, source: str = "project") -> Project:
     report.raise_if_any()
     assert project is not None, "a refused project is reported"
     return project
+
+
+def refused(path: Path, reason: str) -> ProjectError:
+    """What is wrong with a file as a whole."""
+    return ProjectError([Problem(str(path), 0, 0, "", reason)])
 
 
 class _Reader:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 SCHEMA = """
 CREATE TABLE visitors (id INTEGER PRIMARY KEY, site TEXT NOT NULL, code TEXT NOT NULL, UNIQUE (site, code));
 CREATE TABLE links (site TEXT NOT NULL, identifier TEXT NOT NULL, visitor INTEGER NOT NULL, PRIMARY KEY (site, identifier)) WITHOUT ROWID;
@@ -34,9 +34,11 @@ CREATE TABLE minutes (
     revenue REAL NOT NULL, revenue_squares REAL NOT NULL,
     PRIMARY KEY (site, experiment, minute, variation, goal)
 ) WITHOUT ROWID;
-CREATE TABLE changes (id INTEGER PRIMARY KEY, time_ms INTEGER NOT NULL, author TEXT NOT NULL, flag TEXT, said TEXT NOT NULL);
-CREATE INDEX changes_of_flag ON changes (flag);
-CREATE TABLE kept (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE changes (
+    id INTEGER PRIMARY KEY, site TEXT NOT NULL, time_ms INTEGER NOT NULL, author TEXT NOT NULL, flag TEXT, said TEXT NOT NULL
+);
+CREATE INDEX changes_of_flag ON changes (site, flag);
+CREATE TABLE kept (site TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (site, name)) WITHOUT ROWID;
 CREATE TABLE maps (
     site TEXT NOT NULL, key TEXT NOT NULL, content TEXT NOT NULL, expires_ms INTEGER NOT NULL, PRIMARY KEY (site, key)
 ) WITHOUT ROWID;

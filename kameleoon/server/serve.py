@@ -10,7 +10,7 @@ import asyncio
 import errno
 import signal
 import threading
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -20,18 +20,19 @@ from kameleoon.server.app import build_app
 from kameleoon.server.faults import Faults
 from kameleoon.server.guard import Guard, is_loopback_host
 from kameleoon.server.limits import RateLimits
-from kameleoon.server.project_file import read_project
+from kameleoon.server.project_file import read_project, refused
 from kameleoon.server.service import Service
 from kameleoon.server.storage import MEMORY, Storage, StorageError
 from kameleoon.server.watch import watch
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
     from types import TracebackType
 
     from kameleoon.server.project import Project
     from kameleoon.server.project_file import ProjectError
     from kameleoon.server.results import Results
+    from kameleoon.server.site import Site
     from kameleoon.server.stored import StoredEvent
 
 LOOPBACK = "127.0.0.1"
@@ -45,42 +46,45 @@ class ServeError(Exception):
 
 
 def run(
-    project: Project,
+    projects: Sequence[Project],
     *,
     host: str = LOOPBACK,
     port: int = DEFAULT_PORT,
     database: str | Path = MEMORY,
     environment: str | None = None,
     announce: Callable[[str], None] = lambda _url: None,
-    watched: Path | None = None,
+    watched: Sequence[Path] = (),
     report: Callable[[str], None] = lambda _line: None,
     token: str | None = None,
     faults: Faults | None = None,
     rate_limits: bool = False,
+    strict: bool = False,
 ) -> None:
     """
     Serve until SIGINT or SIGTERM; requests under way are finished first, for at most two seconds.
 
     Args:
-        project: What is served.
+        projects: What is served, a site each; the first is meant by whoever names none.
         host: Address to listen on.
         port: 0 takes a free one.
         database: A file, or `MEMORY`.
         environment: What a request that names none gets; by default ``production`` or else the project's first.
         announce: Called with the server's URL once it takes requests.
-        watched: The project's file: what is saved there is served from then on.
-        report: Called with a line for each change of that file, and for what is wrong with it.
+        watched: The projects' files, in the same order: what is saved there is served from then on.
+        report: Called with a line for each change of a file, and for what is wrong with it.
         token: Page and API ask for it. Needed unless *host* is of the loopback interface.
         faults: What goes wrong on purpose.
         rate_limits: Keep the service's rate limits.
+        strict: Refuse events of unknown sites and of bots.
 
     Raises:
         ServeError: The port is taken, the host is none of this machine's, or the database cannot be used.
-        ValueError: The project has no such environment.
+        ValueError: No project has such an environment, or two have one site code.
     """
-    with _opened(project, database, environment) as service:
+    with _opened(projects, database, environment) as service:
         service.faults = faults or Faults()
         service.rate_limits = RateLimits() if rate_limits else None
+        service.is_strict = strict
         guard = make_guard(host, token)
         asyncio.run(_run_until_signal(service, guard, host, port, announce, watched, report))
 
@@ -91,7 +95,7 @@ async def _run_until_signal(
     host: str,
     port: int,
     announce: Callable[[str], None],
-    watched: Path | None,
+    watched: Sequence[Path],
     report: Callable[[str], None],
 ) -> None:
     stop = asyncio.Event()
@@ -108,32 +112,38 @@ async def _run_until_signal(
 
 
 @asynccontextmanager
-async def _watching(service: Service, path: Path | None, report: Callable[[str], None]) -> AsyncIterator[None]:
-    """Serve each version of the project file that is saved; one that cannot be used leaves the last one in place."""
-    if path is None:
+async def _watching(service: Service, paths: Sequence[Path], report: Callable[[str], None]) -> AsyncIterator[None]:
+    """Serve each version of a project file that is saved; one that cannot be used leaves the last one in place."""
+    tasks = [
+        asyncio.create_task(_watch_one(service, site, path, report))
+        for path, site in zip(paths, service.sites, strict=False)
+    ]
+    try:
         yield
-        return
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
+
+async def _watch_one(service: Service, site: Site, path: Path, report: Callable[[str], None]) -> None:
     def saved(project: Project) -> None:
-        said = service.publish_file(project)
+        if service.site(project.site_code) not in {None, site}:
+            broken(refused(path, f"another site of this server has the site code {project.site_code!r}"))
+            return
+        said = site.publish_file(project)
         for flag, change in said:
             report(f"{path}: {flag + ': ' if flag else ''}{change}")
         if not said:
             report(f"{path}: saved, nothing changed")
 
     def broken(error: ProjectError) -> None:
-        service.file_error = error
+        site.file_error = error
         for line in str(error).splitlines():
             report(line)
         report(f"{path}: not used; the version before is still served")
 
-    task = asyncio.create_task(watch(path, saved, broken))
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+    await watch(path, saved, broken)
 
 
 class LocalServer:
@@ -145,11 +155,13 @@ class LocalServer:
 
     Args:
         project: A project, or the path of its file.
+        more: Projects of further sites, likewise.
         database: A file, or `MEMORY`.
         port: 0 takes a free one.
         token: As with `run`.
-        rate_limits: As with `run`.
-        watch_file: Serve the project's file anew whenever it is saved; *project* is then its path.
+        rate_limits: As with `run`; or limits with a clock of their own.
+        strict: As with `run`.
+        watch_file: Serve the projects' files anew whenever they are saved; all of them are then given as paths.
 
     Attributes:
         url: ``http://127.0.0.1:<port>``, without a slash at the end.
@@ -162,19 +174,22 @@ class LocalServer:
     def __init__(
         self,
         project: Project | str | Path,
-        *,
+        *more: Project | str | Path,
         database: str | Path = MEMORY,
         host: str = LOOPBACK,
         port: int = 0,
         environment: str | None = None,
         watch_file: bool = False,
         token: str | None = None,
-        rate_limits: bool = False,
+        rate_limits: bool | RateLimits = False,
+        strict: bool = False,
     ) -> None:
-        self._project = read_project(project) if isinstance(project, str | Path) else project
-        self._watched = Path(project) if watch_file and isinstance(project, str | Path) else None
+        given = (project, *more)
+        self._projects = [read_project(one) if isinstance(one, str | Path) else one for one in given]
+        self._watched = [Path(one) for one in given if watch_file and isinstance(one, str | Path)]
+        self._strict = strict
         self._token = token
-        self._rate_limits = rate_limits
+        self._rate_limits = RateLimits() if rate_limits is True else rate_limits or None
         self._database = database
         self._host = host
         self._port = port
@@ -224,29 +239,35 @@ class LocalServer:
 
     @property
     def project(self) -> Project:
-        """The published project."""
-        return self._running().published.project
+        """The published project of the main site."""
+        return self._running().main.published.project
 
     def publish(self, project: Project) -> None:
-        """Replace the project; the next request for the configuration gets it, and streaming clients are told."""
-        self._running().publish(project)
+        """
+        Replace the project of the site with its site code, or else of the main site; the next request for the configuration gets it, and
+        streaming clients are told.
+        """
+        service = self._running()
+        (service.site(project.site_code) or service.main).publish(project)
 
     def fail(self, faults: Faults) -> None:
         """Let requests of SDKs go wrong from now on; ``Faults()`` ends it."""
         self._running().faults = faults
 
     def results(self, site_code: str | None = None) -> Results:
-        """Results so far; see `Service.results`."""
-        return self._running().results(site_code)
+        """Results of a site so far, by default of the main one; with an unknown site code from the events that were sent with it."""
+        service = self._running()
+        site = service.main if site_code is None else service.site(site_code) or service.main
+        return site.results(site_code)
 
     def counters(self) -> dict[str, int]:
         """What has arrived; see `Storage.counters`."""
         return self._running().storage.counters()
 
     def events(self, site_code: str | None = None) -> list[StoredEvent]:
-        """Stored events in the order of arrival, of the project's site code or another."""
+        """Stored events in the order of arrival, of the main site's code or another."""
         service = self._running()
-        return service.storage.events(site_code or service.published.project.site_code)
+        return service.storage.events(site_code or service.main.code)
 
     def _running(self) -> Service:
         if self._service is None:
@@ -255,7 +276,7 @@ class LocalServer:
 
     def _serve(self) -> None:
         try:
-            with _opened(self._project, self._database, self._environment) as self._service:
+            with _opened(self._projects, self._database, self._environment) as self._service:
                 asyncio.run(self._serve_until_stopped())
         except BaseException as error:  # raised again in the thread that started the server
             self._failure = error
@@ -266,7 +287,8 @@ class LocalServer:
     async def _serve_until_stopped(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         assert self._service is not None, "opened by the caller"
-        self._service.rate_limits = RateLimits() if self._rate_limits else None
+        self._service.rate_limits = self._rate_limits
+        self._service.is_strict = self._strict
         runner, self.url = await _start(self._service, make_guard(self._host, self._token), self._host, self._port)
         self._started.set()
         try:
@@ -292,13 +314,13 @@ def make_guard(host: str, token: str | None) -> Guard:
 
 
 @contextmanager
-def _opened(project: Project, database: str | Path, environment: str | None) -> Iterator[Service]:
+def _opened(projects: Sequence[Project], database: str | Path, environment: str | None) -> Iterator[Service]:
     try:
         storage = Storage(database)
     except StorageError as error:
         raise ServeError(str(error)) from error
     try:
-        service = Service(project, storage, environment=environment)
+        service = Service(projects, storage, environment=environment)
     except ValueError:
         storage.close()
         raise

@@ -1,5 +1,5 @@
 """
-What all HTTP handlers of one server share: the published project, the storage, the tokens and the clock.
+What all HTTP handlers of one server share: the sites, the storage, the tokens and the clock.
 
 Storage is used from one thread of its own, so that a slow disk delays the answer that waits for it and not the event loop.
 """
@@ -11,22 +11,18 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from aiohttp import web
 
 from kameleoon.server.broadcast import Broadcast
-from kameleoon.server.decisions import Decider
-from kameleoon.server.differences import differences
 from kameleoon.server.faults import Faults
-from kameleoon.server.project_file import ProjectError, parse_project
-from kameleoon.server.project_out import write_project
-from kameleoon.server.results import Results, build_results
+from kameleoon.server.new_ids import with_new_ids
+from kameleoon.server.site import Site, made_sites
 from kameleoon.server.tokens import Grants, Tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from kameleoon.server.differences import Said
     from kameleoon.server.limits import RateLimits
@@ -38,60 +34,45 @@ _T = TypeVar("_T")
 _KEPT_REFUSALS = 20
 KEEP_ALIVE_S = 15.0
 """An idle stream gets a comment this often, so that whatever stands between does not take it for dead."""
-KEPT_PROJECT = "project"
-"""Name under which the storage keeps the project as it is."""
-_BASE = "base"
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """
-    A project as clients get it.
-
-    Attributes:
-        modified_s: Whole seconds since 1970, different for every publication, because `Last-Modified` knows only seconds.
-    """
-
-    project: Project
-    modified_s: int
 
 
 class Service:
     """
     One running server.
 
-    What the page and the API changed is kept in the storage and goes on to hold at the next start, until the project that is given then
-    is another one: whoever edits the file wants what it says.
-
     Args:
-        environment: What a request that names none gets; by default the project's own default.
+        projects: One for each site that is given; the first is the main one, meant by whoever names none. Sites that were made through
+            the API are taken from *storage*.
+        storage: Becomes the service's to close.
+        environment: What a request that names none gets, in the sites that have it; by default the project's own default.
         now_s: The time, in seconds since 1970.
         keep_alive_s: Time between comments on an idle stream.
 
     Attributes:
         faults: What goes wrong on purpose; may be replaced at any time.
         rate_limits: Kept when given.
-        changed: Tells the time of each change, in ms since 1970.
-        arrived: Tells what each tracking request brought.
-        file_error: What is wrong with the project file as it was last saved; None when nothing is.
+        is_strict: Whether the Data API refuses unknown sites and bots.
+        arrived: Tells the site code and what each tracking request brought.
 
     Raises:
-        ValueError: The project has no such environment.
+        ValueError: No project has such an environment, or two have the same site code.
     """
 
     def __init__(
         self,
-        project: Project,
+        projects: Sequence[Project],
         storage: Storage,
         *,
         environment: str | None = None,
         now_s: Callable[[], float] = time.time,
         keep_alive_s: float = KEEP_ALIVE_S,
     ) -> None:
-        if environment is not None and environment not in project.environments:
-            raise ValueError(
-                f"there is no environment {environment!r}; the project has {', '.join(project.environments)}"
-            )
+        known = list(dict.fromkeys(name for project in projects for name in project.environments))
+        if environment is not None and environment not in known:
+            raise ValueError(f"there is no environment {environment!r}; the project has {', '.join(known)}")
+        codes = [project.site_code for project in projects]
+        if twice := next((code for code in codes if codes.count(code) > 1), None):
+            raise ValueError(f"two projects have the site code {twice!r}")
         self.storage = storage
         self.tokens = Tokens()
         self.codes = Grants()
@@ -99,100 +80,81 @@ class Service:
         self.now_s = now_s
         self.refusals: deque[RefusedLine] = deque(maxlen=_KEPT_REFUSALS)
         self.keep_alive_s = keep_alive_s
-        self.changed: Broadcast[int] = Broadcast()
         self.arrived: Broadcast[tuple[str, Body]] = Broadcast()
         self.faults = Faults()
         self.rate_limits: RateLimits | None = None
-        self.file_error: ProjectError | None = None
-        self._decider: Decider | None = None
+        self.is_strict = False
         self._environment = environment
-        self._published = Published(self._continued(project), int(now_s()))
-        self._publishing = threading.Lock()
+        self._sites = tuple(self._site(project, is_given=True) for project in projects)
+        self._sites += tuple(self._site(project, is_given=False) for project in made_sites(storage, set(codes)))
+        self._changing_sites = threading.Lock()
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kameleoon-server-storage")
 
-    @property
-    def published(self) -> Published:
-        """The project of this moment; one assignment replaces it, so a handler reads it once."""
-        return self._published
+    def _site(self, project: Project, *, is_given: bool) -> Site:
+        return Site(project, self.storage, environment=self._environment, now_s=self.now_s, is_given=is_given)
 
     @property
-    def decider(self) -> Decider:
-        """The engine over the project of this moment."""
-        decider = self._decider
-        if decider is None or decider.published is not self._published:
-            decider = self._decider = Decider(self._published)
-        return decider
+    def sites(self) -> tuple[Site, ...]:
+        """All sites: the given ones in their order, then those made through the API."""
+        return self._sites
 
     @property
-    def environment(self) -> str:
-        """Environment of a request that names none."""
-        project = self._published.project
-        return self._environment if self._environment in project.environments else project.default_environment
+    def main(self) -> Site:
+        """The site of a request that names none."""
+        return self._sites[0]
 
-    def publish(self, project: Project, *, author: str = "program") -> list[Said]:
+    def site(self, code: str) -> Site | None:
+        """The site with a site code."""
+        return next((site for site in self._sites if site.code == code), None)
+
+    def add_site(self, project: Project) -> Site:
         """
-        Replace the project; the next request for the configuration gets it, and streaming clients are told. Any thread may call this.
+        A new site, kept in the storage.
 
-        Returns:
-            What changed, in words; empty when nothing did, and then nobody is told.
+        Raises:
+            ValueError: There is one with its site code.
         """
-        return self.change(lambda _: project, author=author)
+        with self._changing_sites:
+            if self.site(project.site_code) is not None:
+                raise ValueError(f"there is a site {project.site_code!r} already")
+            site = self._site(project, is_given=False)
+            self._sites = (*self._sites, site)
+            return site
 
-    def change(self, edit: Callable[[Project], Project], *, author: str) -> list[Said]:
-        """
-        Change the project: the one way for page, API and programs. Any thread may call this; one change is made at a time.
+    def remove_site(self, site: Site) -> None:
+        """Without a site that was made through the API; its events stay. Its streams end."""
+        with self._changing_sites:
+            self._sites = tuple(other for other in self._sites if other is not site)
+            self.storage.keep_no_longer(site.code)
+        site.changed.close()
 
-        Args:
-            edit: Makes the new project of the present one; what it raises is raised here, and nothing is changed.
-            author: Who changes, for the history.
+    def change(self, site: Site, edit: Callable[[Project], Project], *, author: str) -> list[Said]:
+        """`Site.change`; what is new gets ids that no other site has, so that an id alone says what is meant."""
 
-        Returns:
-            As `publish`.
-        """
-        with self._publishing:
-            return self._replace(edit(self._published.project), author, {})
+        def edit_with_new_ids(project: Project) -> Project:
+            taken = {
+                number
+                for other in self._sites
+                if other is not site
+                for _, _, number in other.published.project.numbered()
+            }
+            return with_new_ids(edit(project), before=project, taken=taken)
 
-    def publish_file(self, project: Project) -> list[Said]:
-        """Publish what the project file says since it was saved. If it says what it said before, later changes stay."""
-        written = write_project(project)
-        with self._publishing:
-            self.file_error = None
-            if written == self.storage.kept(_BASE):
-                return []
-            return self._replace(project, "project file", {_BASE: written})
-
-    def _replace(self, project: Project, author: str, keep: dict[str, str]) -> list[Said]:
-        said = differences(self._published.project, project)
-        if said or keep:
-            self.storage.remember_changes(said, author=author, keep={KEPT_PROJECT: write_project(project)} | keep)
-        if said:
-            now_s = self.now_s()
-            self._published = Published(project, max(int(now_s), self._published.modified_s + 1))
-            self.changed.send(int(now_s * 1000))
-        return said
-
-    def _continued(self, project: Project) -> Project:
-        """The project as it was changed since *project* was given first, if it still is what is given."""
-        base = write_project(project)
-        changed = self.storage.kept(KEPT_PROJECT)
-        if changed is not None and self.storage.kept(_BASE) == base:
-            return parse_project(changed, source="the database")
-        self.storage.remember_changes([], author="", keep={KEPT_PROJECT: base, _BASE: base})
-        return project
-
-    def results(self, site_code: str | None = None) -> Results:
-        """Results of the published project from events sent with *site_code*, by default the project's own."""
-        project = self._published.project
-        return build_results(project, self.storage.totals(site_code or project.site_code))
+        return site.change(edit_with_new_ids, author=author)
 
     async def with_storage(self, work: Callable[[], _T]) -> _T:
         """Run *work*, which uses the storage, in the storage's thread."""
         return await asyncio.get_running_loop().run_in_executor(self._writer, work)
 
+    def end_streams(self) -> None:
+        """Let all who listen know that nothing more will come."""
+        for site in self._sites:
+            site.changed.close()
+        self.arrived.close()
+
     def close(self) -> None:
         """End the storage's thread, after what it has begun, and close the database."""
-        self.changed.close()
-        self.arrived.close()
+        self.end_streams()
         self._writer.shutdown(wait=True)
         self.storage.close()
 

@@ -176,12 +176,13 @@ class Storage:
         return found
 
     def remember_changes(
-        self, changes: Iterable[tuple[str | None, str]], *, author: str, keep: Mapping[str, str]
+        self, site: str, changes: Iterable[tuple[str | None, str]], *, author: str, keep: Mapping[str, str]
     ) -> None:
         """
-        Store changes of the project, and what it is now, in one transaction.
+        Store changes of a project, and what it is now, in one transaction.
 
         Args:
+            site: Site code of the project.
             changes: ``(flag key or None, the change in words)``.
             author: Where they came from.
             keep: `{name: text}` to be found by `kept`.
@@ -189,25 +190,39 @@ class Storage:
         now_ms = self._now_ms()
         with self._transaction() as connection:
             connection.executemany(
-                "INSERT INTO changes (time_ms, author, flag, said) VALUES (?, ?, ?, ?)",
-                [(now_ms, author, flag, said) for flag, said in changes],
+                "INSERT INTO changes (site, time_ms, author, flag, said) VALUES (?, ?, ?, ?, ?)",
+                [(site, now_ms, author, flag, said) for flag, said in changes],
             )
             connection.execute("DELETE FROM changes WHERE id <= (SELECT max(id) FROM changes) - ?", (_KEPT_CHANGES,))
-            connection.executemany("INSERT OR REPLACE INTO kept VALUES (?, ?)", list(keep.items()))
+            connection.executemany(
+                "INSERT OR REPLACE INTO kept VALUES (?, ?, ?)", [(site, name, text) for name, text in keep.items()]
+            )
 
-    def kept(self, name: str) -> str | None:
-        """A text that was kept under *name*."""
+    def kept(self, site: str, name: str) -> str | None:
+        """A text that was kept for a site under *name*."""
         with self._lock:
-            row = self._connection.execute("SELECT value FROM kept WHERE name = ?", (name,)).fetchone()
+            row = self._connection.execute(
+                "SELECT value FROM kept WHERE site = ? AND name = ?", (site, name)
+            ).fetchone()
         return str(row[0]) if row else None
 
-    def changes(self, flag: str | None = None, *, most: int = 50) -> list[Change]:
-        """The last changes, newest first, of one flag or of all."""
-        where = "WHERE flag = :flag" if flag is not None else ""
+    def keepers(self, name: str) -> list[str]:
+        """Site codes for which something was kept under *name*, in their order."""
+        with self._lock:
+            return [site for (site,) in self._connection.execute("SELECT site FROM kept WHERE name = ?", (name,))]
+
+    def keep_no_longer(self, site: str) -> None:
+        """Forget all that was kept for a site."""
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM kept WHERE site = ?", (site,))
+
+    def changes(self, site: str, flag: str | None = None, *, most: int = 50) -> list[Change]:
+        """The last changes of a site's project, newest first, of one flag or of all."""
+        where = "AND flag = :flag" if flag is not None else ""
         with self._lock:
             rows = self._connection.execute(
-                f"SELECT id, time_ms, author, flag, said FROM changes {where} ORDER BY id DESC LIMIT :most",  # noqa: S608 - fixed texts
-                {"flag": flag, "most": most},
+                f"SELECT id, time_ms, author, flag, said FROM changes WHERE site = :site {where} ORDER BY id DESC LIMIT :most",  # noqa: S608 - fixed texts
+                {"site": site, "flag": flag, "most": most},
             ).fetchall()
         return [Change(*row) for row in rows]
 

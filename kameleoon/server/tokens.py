@@ -11,6 +11,7 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import secrets
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ LIFETIME_S = 7200
 REFRESH_LIFETIME_S = 4 * 3600
 CODE_LIFETIME_S = 600
 _MAX_GRANTS = 10_000
+_BASE64URL = re.compile(r"[A-Za-z0-9_-]+")
 _ISSUER = "kameleoon-local-server"
 
 
@@ -64,6 +66,12 @@ class Tokens:
         """Whether *token* is good and the Automation API takes it; never raises."""
         claims = self.claims(token, now_s)
         return claims is not None and bool(claims["may_change"])
+
+    @staticmethod
+    def is_formed(token: str) -> bool:
+        """Whether *token* looks like one, whoever issued it; never raises."""
+        parts = token.split(".")
+        return len(parts) == 3 and all(part and _BASE64URL.fullmatch(part) for part in parts)
 
     def claims(self, token: str, now_s: float) -> dict[str, Any] | None:
         """What *token* says, None for one that is not good; never raises."""

@@ -9,6 +9,7 @@ import pytest
 import requests
 
 from kameleoon.server.collections_of import QueryError, from_body, from_query
+from kameleoon.server.project import derive_id
 from kameleoon.server.project_file import parse_project
 from kameleoon.server.project_out import write_project
 from kameleoon.server.serve import LocalServer
@@ -18,6 +19,7 @@ SHARED = PROJECT + (
     "segments: {phones: {device: phone}}\ngoals: [{key: purchase, id: 5}]\ncustom_data: [{name: plan, index: 1}]\n"
     "flags: {checkout: {rules: [{experiment: [off, on], key: test}, {deliver: on, to: phones}]}}\n"
 )
+SITE = derive_id("site", "local00001")
 
 
 class Api:
@@ -217,7 +219,7 @@ def test_the_default_environment_keeps_its_visitors(shared):
 
 def test_entities_are_changed_and_removed(shared):
     """Goals, segments and custom data are renamed and removed; what is in use stays."""
-    goal = shared("POST", "/goals", {"name": "Order paid"}, 201)
+    goal = shared("POST", "/goals", {"name": "Order paid", "siteId": SITE, "type": "CUSTOM"}, 201)
     assert shared("PATCH", f"/goals/{goal['id']}", {"name": "Paid"})["name"] == "Paid"
     shared("DELETE", f"/goals/{goal['id']}", status=204)
     shared("GET", f"/goals/{goal['id']}", status=404)
@@ -227,7 +229,9 @@ def test_entities_are_changed_and_removed(shared):
     conditions.append({"targetingType": "WEATHER", "sky": "clear", "include": False})
     tree = {"firstLevel": [{"conditions": conditions, "orOperators": [True]}]}
     changed = shared(
-        "PUT", f"/segments/{segment['id']}", {"name": "P", "conditionsData": tree, "audienceTracking": True}
+        "PUT",
+        f"/segments/{segment['id']}",
+        {"name": "P", "siteId": SITE, "conditionsData": tree, "audienceTracking": True},
     )
     assert (changed["id"], changed["audienceTracking"]) == (segment["id"], True)
     assert changed["conditionsData"]["firstLevel"][0]["orOperators"] == [True]
@@ -289,16 +293,45 @@ ALLOCATIONS = [{"variationKey": "off", "exposition": 50}, {"variationKey": "on",
                 ({"type": "TARGETED_DELIVERY", "variationKey": "on", "exposition": 101}, "exposition"),
             )
         ),
-        ("POST", "/goals", {"name": "g", "siteId": 1}, "siteId"),
-        ("POST", "/goals", {"name": ""}, "name"),
-        ("POST", "/custom-datas", {"name": "d", "index": 1}, "index"),
-        ("POST", "/segments", {"name": "s"}, "conditionsData"),
-        ("POST", "/segments", {"name": "s", "conditionsData": {"firstLevel": [{"conditions": []}]}}, "conditionsData"),
+        ("POST", "/goals", {"name": "g", "siteId": 1, "type": "CUSTOM"}, "siteId"),
+        ("POST", "/goals", {"name": "g", "type": "CUSTOM"}, "siteId"),
+        ("POST", "/goals", {"name": "g", "siteId": SITE}, "type"),
+        ("POST", "/goals", {"name": "", "siteId": SITE, "type": "CUSTOM"}, "name"),
+        ("POST", "/custom-datas", {"name": "d", "siteId": SITE}, "method"),
+        ("POST", "/custom-datas", {"name": "d", "siteId": SITE, "method": "SDK", "index": 1}, "index"),
+        ("POST", "/segments", {"name": "s", "siteId": SITE}, "conditionsData"),
+        (
+            "POST",
+            "/segments",
+            {"name": "s", "siteId": SITE, "conditionsData": {"firstLevel": [{"conditions": []}]}},
+            "conditionsData",
+        ),
+        ("PATCH", "/segments/{segment}", {"conditionsData": {}}, "conditionsData"),
+        ("PUT", "/segments/{segment}", {"name": "s", "siteId": SITE}, "conditionsData"),
+        ("POST", "/sites", {"url": "https://x.example"}, "name"),
+        ("POST", "/sites", {"name": "x"}, "url"),
+        ("POST", "/sites", {"name": "x", "url": "x", "code": "local00001"}, "code"),
+        ("POST", "/sites", {"name": "x", "url": "x", "code": "short"}, "code"),
+        ("PUT", "/sites/local00001", {"name": "x"}, "url"),
+        ("DELETE", "/sites/local00001", None, "id"),
+        ("POST", "/feature-flags/local00001/checkout/duplicate", {"featureKey": "checkout"}, "featureKey"),
+        (
+            "POST",
+            "/feature-flags",
+            {
+                "featureKey": "x",
+                "name": "x",
+                "siteCode": "local00001",
+                "variations": [{"key": "a", "variables": [{"key": "n"}]}],
+            },
+            "variables",
+        ),
         (
             "POST",
             "/segments",
             {
                 "name": "s",
+                "siteId": SITE,
                 "conditionsData": {"firstLevel": [{"conditions": [{"targetingType": "CONVERSIONS", "goalId": 6}]}]},
             },
             "goalId",
@@ -316,17 +349,50 @@ ALLOCATIONS = [{"variationKey": "off", "exposition": 50}, {"variationKey": "on",
 def test_what_makes_no_sense_names_its_field(shared, method, path, body, field):
     """A wrong field gets 400 with its name, and nothing changes."""
     before = shared.server.project
+    path = path.replace("{segment}", str(before.segments[0].id))
     answer = shared(method, path, body, 400)
     assert [error["field"] for error in answer["errors"]] == [field]
     assert shared.server.project == before
 
 
+def test_flags_are_duplicated(shared):
+    """A duplicate has the rules and variations, ids of its own, and is off everywhere; twice makes two."""
+    body = {"featureKey": "checkout", "rolloutRules": []}
+    shared("PATCH", "/feature-flags/local00001/checkout/staging", body)
+    copy = shared("POST", "/feature-flags/local00001/checkout/duplicate", status=201)
+    again = shared("POST", "/feature-flags/local00001/checkout/duplicate", {"featureKey": "c2", "name": "Second"}, 201)
+    assert (copy["featureKey"], again["featureKey"], again["name"]) == ("checkout_copy", "c2", "Second")
+    first, second = (environment(flag, "production") for flag in (shared.flag(), copy))
+    assert [rule["name"] for rule in second["rolloutRules"]] == [rule["name"] for rule in first["rolloutRules"]]
+    assert environment(copy, "staging")["rolloutRules"] == []
+    assert (first["featureEnabled"], second["featureEnabled"]) == (True, False)
+    ids = {rule["id"] for flag in (first, second) for rule in flag["rolloutRules"]}
+    assert len(ids) == 2 * len(first["rolloutRules"])
+
+
+def test_progressive_deliveries_are_deliveries(shared):
+    """SDKs know no progressive delivery, so its rule is given out as a delivery with the exposition it has."""
+    rule = {"type": "PROGRESSIVE_DELIVERY", "variationKey": "on", "exposition": 25}
+    body = {"featureKey": "checkout", "rolloutRules": [rule]}
+    shared("PATCH", "/feature-flags/local00001/checkout/production", body)
+    (given,) = requests.get(f"{shared.server.url}/v3/local00001", timeout=10).json()["featureFlags"][0]["rules"]
+    assert (given["type"], given["exposition"]) == ("TARGETED_DELIVERY", 0.25)
+
+
+def test_errors_of_routing_are_the_apis(shared):
+    """A wrong method, path or body size under the API's paths has the API's form of errors."""
+    for method, path, status in (("DELETE", "/goals", 405), ("GET", "/feature-flags/a/b/c/d", 404)):
+        answer = shared(method, path, status=status)
+        assert (answer["code"], answer["errors"]) == (status, [])
+
+
 def test_a_token_is_needed(shared):
-    """Without a token 401, with a bad one 403; a server with a token of its own takes only that, or tokens made with it."""
+    """Without a token or with something else 401, with a bad one 403; a server with a token of its own takes only that, or tokens made with it."""
     url = f"{shared.server.url}/goals"
     assert requests.get(url, timeout=10).status_code == 401
     assert requests.get(url, headers={"Authorization": "Basic x"}, timeout=10).status_code == 401
-    assert requests.get(url, headers={"Authorization": "Bearer x"}, timeout=10).status_code == 403
+    assert requests.get(url, headers={"Authorization": "Bearer x"}, timeout=10).status_code == 401
+    assert requests.get(url, headers={"Authorization": "Bearer e30.e30.c2ln"}, timeout=10).status_code == 403
     assert requests.get(url, headers={**shared.headers, "Host": "evil.example"}, timeout=10).status_code == 403
     with LocalServer(parse_project(SHARED), token="right") as server:
         assert requests.get(f"{server.url}/goals", headers=Api(server).headers, timeout=10).status_code == 403

@@ -10,7 +10,6 @@ import pytest
 import requests
 
 from kameleoon.server.faults import Faults, parse_faults
-from kameleoon.server.limits import AUTOMATION, DATA_GET, Limit, RateLimits
 from kameleoon.server.project_file import parse_project
 from kameleoon.server.serve import LocalServer, ServeError, make_guard
 
@@ -168,35 +167,6 @@ def test_a_code_is_its_clients(server):
             "redirect_uri": back,
         }
         assert ask(server, "POST", "/oauth/token", data=form, auth=(client, "x")).json() == {"error": "invalid_grant"}
-
-
-def test_windows_slide():
-    """So many requests in so many seconds, whoever asks is counted alone, and the wait is exact."""
-    limits = RateLimits()
-    both = (Limit(2, 1.0), Limit(3, 10.0))
-    assert [limits.wait_s(("a",), both, now) for now in (0.0, 0.5)] == [0, 0]
-    assert limits.wait_s(("a",), both, 0.6) == pytest.approx(0.4)
-    assert limits.wait_s(("b",), both, 0.6) == 0
-    assert limits.wait_s(("a",), both, 1.0) == 0
-    assert limits.wait_s(("a",), both, 2.0) == pytest.approx(8.0)
-    assert limits.wait_s(("a",), both, 10.0) == 0
-    assert ((Limit(5, 1), Limit(50, 1)), (Limit(50, 10), Limit(1000, 3600))) == (DATA_GET, AUTOMATION)
-
-
-def test_limits_are_kept_when_asked_for():
-    """With limits on, the sixth GET of a second without a token waits; with a token it does not."""
-    with LocalServer(PROJECT, rate_limits=True) as server, requests.Session() as session:
-        began = time.monotonic()
-        answers = [session.get(f"{server.url}/map/map?{SITE}&key=k", timeout=10) for _ in range(6)]
-        if time.monotonic() - began < 1:
-            assert [answer.status_code for answer in answers] == [200] * 5 + [429]
-            assert answers[5].headers["Retry-After"] == "1"
-        assert session.get(f"{server.url}/v3/shop123456", timeout=10).status_code == 200
-        form = {"grant_type": "client_credentials", "client_id": "a", "client_secret": "b"}
-        token = session.post(f"{server.url}/oauth/token", data=form, timeout=10).json()["access_token"]
-        headers = {"Authorization": f"Bearer {token}"}
-        path = f"{server.url}/map/map?{SITE}&key=k"
-        assert {session.get(path, headers=headers, timeout=10).status_code for _ in range(20)} == {200}
 
 
 def test_faults_on_purpose(server):

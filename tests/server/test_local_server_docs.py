@@ -36,7 +36,7 @@ def test_the_mistake_on_the_page_is_the_one_that_is_reported():
 def test_every_path_is_on_the_page():
     """The page lists each path that the server answers."""
     storage = Storage()
-    service = Service(parse_project(BLOCKS[0]), storage)
+    service = Service([parse_project(BLOCKS[0])], storage)
     paths = {route.resource.canonical for route in build_app(service).router.routes()}
     paths = {path for path in paths if not path.startswith("/v1/")}
     service.close()

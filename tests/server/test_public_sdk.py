@@ -110,7 +110,7 @@ def test_the_public_sdk_works_against_the_server(tmp_path):
                 first = json.loads(sdk.stdout.readline())
                 assert (first["ready"], first["gift"]) == (True, True)
                 # A change before the stream is open would go unheard: this SDK does not ask again when it opens.
-                assert comes_true(lambda: server._running().changed.listeners == 1)
+                assert comes_true(lambda: server._running().main.changed.listeners == 1)
                 server.publish(switch(replace(project), "later", "production", is_on=True))
                 sdk.stdin.write("\n")
                 sdk.stdin.flush()

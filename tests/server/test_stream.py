@@ -13,6 +13,7 @@ import requests
 from kameleoon.server.project_file import parse_project
 from kameleoon.server.serve import LocalServer
 from kameleoon.server.service import Service
+from kameleoon.server.site import Site
 from kameleoon.server.storage import Storage
 
 PROJECT = """\
@@ -128,15 +129,15 @@ def test_a_saved_file_is_served_and_a_broken_one_is_not(tmp_path):
         assert listener.next()[1].startswith("data")
         path.write_text("project: {site_code: shop123456}\nflags: {checkout: {default: of}}\n")
         deadline = time.monotonic() + 5
-        while server._running().file_error is None and time.monotonic() < deadline:
+        while server._running().main.file_error is None and time.monotonic() < deadline:
             threading.Event().wait(0.05)
-        assert "did you mean 'off'" in str(server._running().file_error)
+        assert "did you mean 'off'" in str(server._running().main.file_error)
         assert configuration(server)[1]["rules"][0]["exposition"] == 0.2
         other = path.with_suffix(".new")
         other.write_text(PROJECT.replace("10%", "40%"))
         other.replace(path)
         assert listener.next()[1] == "event: configuration-update-event"
-        assert server._running().file_error is None
+        assert server._running().main.file_error is None
         assert configuration(server)[1]["rules"][0]["exposition"] == 0.4
 
 
@@ -145,19 +146,19 @@ def test_changes_are_kept_until_the_file_says_something_new(tmp_path):
     first, second = parse_project(PROJECT), parse_project(PROJECT.replace("10%", "20%"))
     for given, found in ((first, first), (first, replace(first, name="changed")), (second, second)):
         storage = Storage(tmp_path / "events.sqlite")
-        service = Service(given, storage)
-        assert service.published.project == found
-        service.publish(replace(found, name="changed"), author="page")
-        assert service.publish_file(given) == []
-        assert service.published.project.name == "changed"
-        history = [(change.author, change.flag, change.said) for change in storage.changes()]
+        site = Site(given, storage)
+        assert site.published.project == found
+        site.publish(replace(found, name="changed"), author="page")
+        assert site.publish_file(given) == []
+        assert site.published.project.name == "changed"
+        history = [(change.author, change.flag, change.said) for change in storage.changes(given.site_code)]
         assert history[0] == ("page", None, "name: (none) → changed")
-        service.close()
+        storage.close()
     storage = Storage(tmp_path / "events.sqlite")
-    service = Service(second, storage)
-    assert service.publish_file(first)
-    assert service.published.project == first
-    assert [(change.author, change.flag, change.said) for change in storage.changes("checkout")] == [
+    site = Site(second, storage)
+    assert site.publish_file(first)
+    assert site.published.project == first
+    assert [(change.author, change.flag, change.said) for change in storage.changes(second.site_code, "checkout")] == [
         ("project file", "checkout", "rule deliver_on: exposition 20% → 10%")
     ]
-    service.close()
+    storage.close()

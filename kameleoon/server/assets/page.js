@@ -24,7 +24,7 @@ const live = document.getElementById("live");
 if (live) {
   const body = live.tBodies[0];
   const said = document.getElementById("live-state");
-  const source = new EventSource("/page/live/events");
+  const source = new EventSource(live.dataset.events);
   source.addEventListener("open", () => { said.textContent = "Events appear here as they arrive."; });
   source.addEventListener("error", () => { said.textContent = "The server does not answer; trying again."; });
   source.addEventListener("message", (message) => {
