@@ -127,14 +127,18 @@ async def _watching(service: Service, paths: Sequence[Path], report: Callable[[s
 
 
 async def _watch_one(service: Service, site: Site, path: Path, report: Callable[[str], None]) -> None:
+    is_first = True
+
     def saved(project: Project) -> None:
+        nonlocal is_first
+        was_first, is_first = is_first, False
         if service.site(project.site_code) not in {None, site}:
             broken(refused(path, f"another site of this server has the site code {project.site_code!r}"))
             return
         said = site.publish_file(project)
         for flag, change in said:
             report(f"{path}: {flag + ': ' if flag else ''}{change}")
-        if not said:
+        if not said and not was_first:
             report(f"{path}: saved, nothing changed")
 
     def broken(error: ProjectError) -> None:

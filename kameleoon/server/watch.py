@@ -19,14 +19,14 @@ INTERVAL_S = 0.5
 
 async def watch(path: Path, saved: Callable[[Project], None], broken: Callable[[ProjectError], None]) -> None:
     """
-    Look at *path* until cancelled.
+    Look at *path* until cancelled. It is read at the first look too: it may have been saved after the server read it and before this began.
 
     Args:
         path: The project file. One that vanishes is awaited: editors replace a file by another.
-        saved: Called in a thread with a new version.
-        broken: Called in a thread with what is wrong with a new version; once per version.
+        saved: Called in a thread with the first version and each new one.
+        broken: Called in a thread with what is wrong with a version; once per version.
     """
-    seen = _state(path)
+    seen = None
     while True:
         await asyncio.sleep(INTERVAL_S)
         state = _state(path)
