@@ -10,6 +10,10 @@ USER_AGENT = f"ConvertAgent/1.0 kameleoon-python/{__version__}"
 """Convert's tracking drops requests of common HTTP clients as bots, and still answers 200; its agents' name must come first."""
 
 
+TRACKING_BASE = "https://[project_id].metrics.convertexperiments.com/v1"
+"""Where tracking goes, unless the settings say otherwise; the literal ``[project_id]`` is replaced."""
+
+
 def key_path(sdk_key: str) -> str:
     """*sdk_key* as part of a path: its slashes stay, since ``account/project`` is a common form."""
     return quote(sdk_key, safe="/")

@@ -61,25 +61,37 @@ class Bucketer:
         experience_id: Part of what is hashed.
         slots: In order; the first that holds a place has it.
         bucketing: How places are drawn.
+
+    Attributes:
+        slots: As given.
+        max_traffic: Number of places.
     """
 
-    __slots__ = ("_hash", "_max_traffic", "_prefix", "_seed", "slots")
+    __slots__ = ("_hash", "_prefix", "_seed", "max_traffic", "slots")
 
     def __init__(self, experience_id: str, slots: Sequence[Slot], bucketing: Bucketing) -> None:
         self.slots = tuple(slots)
         self._hash = _murmur3()
         self._prefix = "" if bucketing.excludes_experience else experience_id
         self._seed = (bucketing.seed or DEFAULT_SEED) % _RANGE
-        self._max_traffic = bucketing.max_traffic or DEFAULT_MAX_TRAFFIC
+        self.max_traffic = bucketing.max_traffic or DEFAULT_MAX_TRAFFIC
 
     def raw_hash(self, visitor_code: str) -> int:
         """The 32-bit hash of the visitor, unsigned."""
         # Joined before it is made well-formed: nothing else keeps a pair whose halves come from both texts.
-        return self._hash(well_formed(self._prefix + visitor_code).encode(), self._seed, False)
+        return self._hash(self.hashed(visitor_code).encode(), self._seed, False)
+
+    def hashed(self, visitor_code: str) -> str:
+        """The text that is hashed for the visitor."""
+        return well_formed(self._prefix + visitor_code)
+
+    def fraction(self, visitor_code: str) -> float:
+        """The hash as a part of all hashes, from 0 to just below 1."""
+        return self.raw_hash(visitor_code) / _RANGE
 
     def place(self, visitor_code: str) -> int:
         """The visitor's place, from 0 to one below the number of places."""
-        return int(self.raw_hash(visitor_code) / _RANGE * self._max_traffic)
+        return int(self.fraction(visitor_code) * self.max_traffic)
 
     def variation_at(self, place: int) -> str | None:
         """The id of the variation that has *place*, ``None`` when none has."""

@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 SOURCE = "kameleoon-python"
 """What the body names as its sender."""
 
-TRACKING_BASE = "https://[project_id].metrics.convertexperiments.com/v1"
-"""Where tracking goes, unless the settings say otherwise; the literal ``[project_id]`` is replaced."""
-
 _CUSTOM_DIMENSIONS = frozenset(f"customDimension{number}" for number in range(1, 6))
 _NUMBERS_AND_TEXTS = frozenset({"amount", "productsCount", "transactionId"})
 _LONGEST_DIMENSION = 32
@@ -216,7 +213,7 @@ def tracking_url(base: str, project_id: str, key_path: str) -> str:
     Where a project's tracking goes.
 
     Args:
-        base: Such as `TRACKING_BASE`, without a slash at its end.
+        base: Such as `kameleoon._convert.access.TRACKING_BASE`, without a slash at its end.
         project_id: Takes the place of ``[project_id]``.
         key_path: From `key_path`.
     """

@@ -10,7 +10,7 @@ Source:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -71,6 +71,17 @@ class RuleCompiler:
             for blocks in self._blocks(place, rules)
         ]
         return _any_of(alternatives)
+
+    def elements(self, place: str, rules: Any) -> Iterator[tuple[int, str, Any]]:
+        """``(number of its alternative, its place, itself)`` of each element of the rule object *rules*, in order."""
+        for number, blocks in enumerate(self._blocks(place, rules) if rules else ()):
+            for block in blocks:
+                for here, element in block:
+                    yield number, here, element
+
+    def test(self, place: str, element: Any) -> Test:
+        """A test for a single element."""
+        return self._element(place, element)
 
     def exclusion(self, place: str, rules: Any) -> Exclusion | None:
         """The first element of *rules* that asks for another experience, which then decides alone."""

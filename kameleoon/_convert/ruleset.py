@@ -7,7 +7,7 @@ Source:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -147,7 +147,9 @@ class CompiledExperience:
             if variation.id:
                 self._variations.setdefault(variation.id, variation)
 
-    def decide(self, code: str, state: VisitorState, forced_id: str | None = None) -> Decision:
+    def decide(
+        self, code: str, state: VisitorState, forced_id: str | None = None, *, is_for_all: bool = False
+    ) -> Decision:
         """
         Decide for the visitor *code*.
 
@@ -155,18 +157,16 @@ class CompiledExperience:
             code: As it is: case, spaces and Unicode form count.
             state: What is known of the visitor.
             forced_id: A variation to give instead of the one drawn; one that does not exist is ignored.
+            is_for_all: Whether locations, audiences and segments do not count.
         """
         if not code:
             return Decision(self.experience, Outcome.NO_VISITOR)
         if self.barred is not None:
             return Decision(self.experience, self.barred)
-        if self._location is not None and not self._location(state.location):
-            return Decision(self.experience, Outcome.LOCATION)
         stored = self._variations.get(state.bucketing.get(self.experience.id, ""))
-        if not self._matches_audiences(state, has_variation=stored is not None):
-            return Decision(self.experience, Outcome.AUDIENCE)
-        if self._segments and self._segments.isdisjoint(state.custom_segments):
-            return Decision(self.experience, Outcome.SEGMENT)
+        kept_out = None if is_for_all else self._kept_out(state, has_variation=stored is not None)
+        if kept_out is not None:
+            return Decision(self.experience, kept_out)
         if not self.experience.variations:
             return Decision(self.experience, Outcome.NO_VARIATIONS)
         forced = self._variations.get(forced_id) if forced_id else None
@@ -180,6 +180,16 @@ class CompiledExperience:
         if drawn is None:
             return Decision(self.experience, Outcome.NOT_BUCKETED, place=place)
         return Decision(self.experience, Outcome.BUCKETED, self._variations[drawn], place, is_new=True)
+
+    def _kept_out(self, state: VisitorState, *, has_variation: bool) -> Outcome | None:
+        """Why the experience is not for the visitor, ``None`` when it is."""
+        if self._location is not None and not self._location(state.location):
+            return Outcome.LOCATION
+        if not self._matches_audiences(state, has_variation=has_variation):
+            return Outcome.AUDIENCE
+        if self._segments and self._segments.isdisjoint(state.custom_segments):
+            return Outcome.SEGMENT
+        return None
 
     def _matches_audiences(self, state: VisitorState, *, has_variation: bool) -> bool:
         audiences = [one for one in self._audiences if not (has_variation and one.is_permanent)]
@@ -207,27 +217,42 @@ class CompiledFeature:
         sources: ``(experience, {id of a variation that has the feature: its variables})``.
     """
 
-    __slots__ = ("_sources", "feature")
+    __slots__ = ("feature", "sources")
 
     def __init__(
         self, feature: Feature, sources: Sequence[tuple[CompiledExperience, Mapping[str, Mapping[str, Any]]]]
     ) -> None:
         self.feature = feature
-        self._sources = tuple(sources)
+        self.sources = tuple(sources)
 
     @property
     def experiences(self) -> tuple[Experience, ...]:
         """Those that can switch it on."""
-        return tuple(source.experience for source, _ in self._sources)
+        return tuple(source.experience for source, _ in self.sources)
 
-    def decide(self, code: str, state: VisitorState) -> FeatureDecision:
-        """Ask one experience after the other, until one puts the visitor into a variation that has the feature."""
+    def decide(
+        self, code: str, state: VisitorState, forced: Mapping[str, tuple[str, bool]] | None = None
+    ) -> FeatureDecision:
+        """
+        Ask one experience after the other, until one puts the visitor into a variation that has the feature.
+
+        Args:
+            code: The visitor.
+            state: What is known of the visitor.
+            forced: ``{experience id: (variation id, whether the experience is then for all)}``.
+        """
         decisions: list[Decision] = []
-        for source, variables in self._sources:
-            decision = source.decide(code, state)
+        for source, variables in self.sources:
+            forced_id, is_for_all = (forced or {}).get(source.experience.id, (None, False))
+            decision = source.decide(code, state, forced_id, is_for_all=is_for_all)
             decisions.append(decision)
-            if decision.variation is not None and decision.variation.id in variables:
+            if decision.variation is None:
+                continue
+            if decision.variation.id in variables:
                 return FeatureDecision(self.feature, decision, variables[decision.variation.id], tuple(decisions))
+            if decision.is_new:
+                # An experience asked later may exclude who is in this one.
+                state = replace(state, bucketing={**state.bucketing, source.experience.id: decision.variation.id})
         return FeatureDecision(self.feature, None, {}, tuple(decisions))
 
 
@@ -240,23 +265,39 @@ class ConvertRuleset:
         features: ``{feature key: feature}``.
         experiences: ``{experience key: experience}``; of several with one key the first.
         goals: ``{goal key: goal}`` and, beside them, by id where no key is the same.
+        by_id: ``{experience id: experience}`` of all of them.
+        providers: Values for built-in rule types, by type.
         problems: What is out of service.
     """
 
-    __slots__ = ("_goal_tests", "_segments", "experiences", "features", "goals", "problems", "project")
+    __slots__ = (
+        "_goal_tests",
+        "_segment_tests",
+        "by_id",
+        "experiences",
+        "features",
+        "goals",
+        "problems",
+        "project",
+        "providers",
+    )
 
     def __init__(
         self,
         project: Project,
         features: Mapping[str, CompiledFeature],
         experiences: Mapping[str, CompiledExperience],
+        by_id: Mapping[str, CompiledExperience],
         goals: Mapping[str, Test],
-        segments: Mapping[str, tuple[str, Test]],
+        segments: Mapping[str, Test],
+        providers: Mapping[str, Provider],
         problems: Sequence[Problem],
     ) -> None:
         self.project = project
         self.features = features
         self.experiences = experiences
+        self.by_id = by_id
+        self.providers = providers
         self.goals: dict[str, RuleSet] = {}
         for goal in project.goals:
             if goal.key:
@@ -265,7 +306,7 @@ class ConvertRuleset:
             self.goals.setdefault(goal.id, goal)
         self.problems = tuple(problems)
         self._goal_tests = goals
-        self._segments = segments
+        self._segment_tests = segments
 
     def matches_goal(self, goal: RuleSet, data: Data) -> bool:
         """Whether *data* matches the goal's rules; a goal without rules matches nothing."""
@@ -279,8 +320,13 @@ class ConvertRuleset:
             keys: Which segments; unknown ones are left out.
             data: What their rules are matched against, each of them; ``None`` puts the visitor into all.
         """
-        named = [self._segments[key] for key in keys if key in self._segments]
-        return tuple(segment_id for segment_id, test in named if data is None or test(data))
+        by_key = {segment.key: segment.id for segment in reversed(self.project.segments)}
+        named = [by_key[key] for key in keys if key in by_key]
+        return tuple(one for one in named if data is None or self._segment_tests[one](data))
+
+    def segments_of(self, data: Data) -> tuple[str, ...]:
+        """Ids of all segments whose rules *data* matches, in the project's order."""
+        return tuple(segment.id for segment in self.project.segments if self._segment_tests[segment.id](data))
 
 
 def compile_project(
@@ -345,7 +391,7 @@ class _Compiler:
             one.id: _Audience(one.is_permanent, self._test(one), self._rules.exclusion(one.place, one.rules))
             for one in project.audiences
         }
-        segments = {one.id: (one.id, self._test(one)) for one in project.segments}
+        segments = {one.id: self._test(one) for one in project.segments}
         self._segment_ids = frozenset(segments)
         self._by_key: dict[str, Experience] = {}
         for experience in project.experiences:
@@ -363,9 +409,11 @@ class _Compiler:
                     Problem(one.experience.place, f"a feature has the key {key} too; the key stands for the feature")
                 )
             experiences[key] = one
-        by_key = {one.key: segments[one.id] for one in reversed(project.segments)}
         goals = {goal.id: self._test(goal) for goal in project.goals}
-        return ConvertRuleset(project, features, experiences, goals, by_key, self._problems)
+        by_id = {one.experience.id: one for one in compiled}
+        return ConvertRuleset(
+            project, features, experiences, by_id, goals, segments, self._rules.providers, self._problems
+        )
 
     def _test(self, one: RuleSet) -> Test:
         return never if one.rules is None else self._rules.compile(f"{one.place}.rules", one.rules)

@@ -41,6 +41,7 @@ class Choice:
         values: ``{variable key: first variable of that key}``; `variation` has the last one instead.
         is_active: Whether the key is not ``off``.
         is_stored: Whether it is remembered and sent as an exposure.
+        is_always_sent: Whether it is sent even of an evaluation that is not tracked.
         refusal: Set when there is no answer.
     """
 
@@ -55,6 +56,7 @@ class Choice:
     is_active: bool
     is_stored: bool
     refusal: Refusal | None = None
+    is_always_sent: bool = False
 
 
 def make_choice(

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from kameleoon._visitor.record import Forcing, Simulation, VisitorRecord
 
 
-Answer = tuple[Choice, "Choice | None"]
-"""The choice, and the holdout's choice to be remembered, if there is one."""
+Answer = tuple[Choice, "tuple[Choice, ...] | None"]
+"""The choice, and what else is to be remembered, such as the holdout's choice; ``None`` for nothing."""
 
 Decide = Callable[["VisitorRecord | None", str, int], Answer]
 """See `CompiledFlag.decide`."""
@@ -149,16 +149,14 @@ class Surroundings(Protocol):
 
 class CompiledFlag:
     """
-    A flag ready to decide.
+    A flag ready to decide, an `AnyFlag`.
 
     Args:
         flag: The model.
         around: The rest of the configuration.
 
     Attributes:
-        decide: ``(record, code, now in ms) -> (choice, the holdout's choice to be remembered, if there is one)``, the flag's
-            answer for one visitor. Changes nothing. The record is ``None`` for an unknown visitor, the code as the caller
-            gave it; one with a lone surrogate may raise `UnicodeEncodeError`.
+        decide: See `AnyFlag.decide`.
         model: The model, without its variations.
     """
 
@@ -323,13 +321,15 @@ class CompiledFlag:
             return self._disabled, None
         hashed = self.hash_code(record, code)
         refused = self._consent_required and record is not None and record.consent is False
-        held = None
+        held: tuple[Choice, ...] | None = None
         if self._holdout is not None:
             if refused and self._consent_full_block:
                 return self._blocked, None
-            held = self._holdout.choose(hashed)
-            if held is not None and held.variation_key == HELD_OUT_KEY:
-                return self.default, held
+            drawn = self._holdout.choose(hashed)
+            if drawn is not None:
+                held = (drawn,)
+                if drawn.variation_key == HELD_OUT_KEY:
+                    return self.default, held
         if self._group is not None and not self._wins_group(hashed):
             return self.default, held
         forced = None if record is None else record.forced
@@ -409,4 +409,5 @@ def _one_rule(step: Step, by_default: Answer, fully: Decide) -> Decide:
 def holdout_choice(share: Share, experiment_id: int) -> Choice:
     """What the holdout gives: never an answer of a flag, only something to remember."""
     variation = Variation(share.variation_key, share.variation_id, experiment_id, {}, "")
-    return make_choice(variation, None, share.variation_key, Reason.SPLIT)
+    # As the service's SDK does, which sends the holdout even of an evaluation that is not tracked.
+    return replace(make_choice(variation, None, share.variation_key, Reason.SPLIT), is_always_sent=True)

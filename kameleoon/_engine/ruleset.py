@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from kameleoon._datafile.model import Problem
 from kameleoon._datafile.read import DataFile
 from kameleoon._engine.conditions import NO_EXPERIMENT, compile_condition
+from kameleoon._engine.explain import Walk, walk
 from kameleoon._engine.flag import CompiledFlag, Table, holdout_choice
 from kameleoon._engine.patterns import Patterns
 from kameleoon._engine.segments import References
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Mapping, Sequence
 
     from kameleoon._datafile.decode import Steps
-    from kameleoon._datafile.model import Catalogue, Flag, Rule, Segment
+    from kameleoon._datafile.model import Catalogue, Flag, Rule, Segment, Settings
     from kameleoon._visitor.record import VisitorRecord
     from kameleoon.types.data_file import DataFile as PublicDataFile
 
@@ -51,7 +52,7 @@ class _Flags:
 
 class Ruleset:
     """
-    A configuration ready to decide.
+    A configuration ready to decide, an `AnyRuleset`.
 
     Args:
         data_file: The configuration.
@@ -132,6 +133,24 @@ class Ruleset:
     def catalogue(self) -> Catalogue:
         """The custom data known to the configuration."""
         return self.data_file.catalogue
+
+    @property
+    def settings(self) -> Settings:
+        """The ``configuration`` object."""
+        return self.data_file.settings
+
+    @property
+    def date_modified(self) -> int:
+        """Time of the last change, in milliseconds since 1970; 0 when unknown."""
+        return self.data_file.date_modified
+
+    def walk(self, key: str, record: VisitorRecord | None, code: str, now_ms: int) -> Walk:
+        """See `AnyRuleset.walk`."""
+        return walk(self, self.flag(key), record, code, now_ms)
+
+    def goal_id(self, goal: object) -> object:
+        """*goal* as it is: the configuration knows no goals."""
+        return goal
 
     def view(self) -> PublicDataFile:
         """The configuration as applications see it; the same object at every call."""

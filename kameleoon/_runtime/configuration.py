@@ -7,7 +7,6 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from kameleoon._engine.ruleset import REGEX_TIMEOUT_S, Ruleset, compile_in_steps, compile_ruleset
 from kameleoon._sources.kept import KeptSource
 from kameleoon._transport.flow import at_leisure
 from kameleoon._transport.message import FetchFailed
@@ -17,8 +16,8 @@ from kameleoon.logging.kameleoon_logger import KameleoonLogger
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from kameleoon._datafile.model import Problem
-    from kameleoon._sources.protocol import Source
+    from kameleoon._engine.seam import AnyRuleset
+    from kameleoon._runtime.backend import Backend
     from kameleoon._transport.configuration import Fetched
     from kameleoon._transport.endpoints import Endpoints
     from kameleoon._transport.flow import Flow
@@ -34,10 +33,9 @@ class Configuration:
     One client's configuration.
 
     Args:
-        source: Where it comes from.
+        backend: Where it comes from, and how it is compiled.
         endpoints: The service's addresses before any configuration named another data host.
         on_update: Called after a new one is in force, with whether a stream announced it.
-        regex_timeout_s: For matching one pattern of it, in seconds.
 
     Attributes:
         ruleset: What is in force; empty before the first one. Readers take it once and need no lock.
@@ -46,20 +44,14 @@ class Configuration:
         retry_after_s: How long the service asked to wait when it refused the last fetch, ``None`` when it did not.
     """
 
-    def __init__(
-        self,
-        source: Source,
-        endpoints: Endpoints,
-        on_update: Callable[[bool], None],
-        regex_timeout_s: float = REGEX_TIMEOUT_S,
-    ) -> None:
-        self.ruleset: Ruleset = compile_ruleset({})
+    def __init__(self, backend: Backend, endpoints: Endpoints, on_update: Callable[[bool], None]) -> None:
+        self.ruleset: AnyRuleset = backend.nothing
         self.endpoints = endpoints
         self.failure: str | None = None
         self.retry_after_s: float | None = None
-        self._source = source
+        self._source = backend.source
+        self._compile = backend.compile
         self._on_update = on_update
-        self._regex_timeout_s = regex_timeout_s
         self._known: Fetched | None = None
         self._changed = threading.Condition()
         self._attempted = False
@@ -67,6 +59,7 @@ class Configuration:
         self._publishing = threading.Lock()
         self._asked = 0
         self._published = 0
+        self._has_last_good = True
 
     @property
     def is_ready(self) -> bool:
@@ -149,7 +142,7 @@ class Configuration:
         )
 
     def _publish(self, fetched: Fetched, order: int, *, announced: bool) -> Flow[None]:
-        ruleset = yield from at_leisure(compile_in_steps(fetched.root, _report, self._regex_timeout_s))
+        ruleset = yield from at_leisure(self._compile(fetched))
         with self._publishing:
             if order == 0 and self._known is not None:
                 return
@@ -159,18 +152,25 @@ class Configuration:
             self._published = max(order, self._published)
             self.ruleset = ruleset
             self._known = fetched
-            self.endpoints = self.endpoints.with_data_domain(ruleset.data_file.settings.data_api_domain)
+            self.endpoints = self.endpoints.with_data_domain(ruleset.settings.data_api_domain)
         self._on_update(announced)
 
     def _start_from_last_good(self) -> Flow[None]:
         """Put in force what an earlier process left, for want of anything newer. It counts as old: see `failure`."""
-        last_good = self._source.last_good() if isinstance(self._source, KeptSource) else None
+        if not isinstance(self._source, KeptSource) or not self._has_last_good:
+            return
+        last_good = self._source.last_good()
         if last_good is None:
             return
         if self.failure is None:
             self.failure = "the service has not answered yet"
-        # Order 0: whatever arrives from the service is put in force instead.
-        yield from self._publish(last_good, 0, announced=False)
+        try:
+            # Order 0: whatever arrives from the service is put in force instead.
+            yield from self._publish(last_good, 0, announced=False)
+        except FetchFailed as error:
+            self._has_last_good = False
+            KameleoonLogger.error("The last good configuration cannot be used: %s", error.reason)
+            return
         KameleoonLogger.warning("The service cannot be reached: the last good configuration is in force")
 
     def _settle(self, failure: str | None, retry_after_s: float | None = None) -> None:
@@ -187,9 +187,5 @@ class Configuration:
             self._changed.notify_all()
 
 
-def _is_newer(ruleset: Ruleset, other: Ruleset) -> bool:
-    return ruleset.data_file.date_modified > other.data_file.date_modified
-
-
-def _report(problem: Problem) -> None:
-    KameleoonLogger.warning("Out of service in the configuration: %s", str(problem))
+def _is_newer(ruleset: AnyRuleset, other: AnyRuleset) -> bool:
+    return ruleset.date_modified > other.date_modified

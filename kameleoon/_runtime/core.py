@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from kameleoon._runtime.announcements import Announcements
+from kameleoon._runtime.backend import make_backend
 from kameleoon._runtime.configuration import Configuration
 from kameleoon._runtime.evaluation import Evaluation, now_ms
 from kameleoon._runtime.intake import check_code
@@ -20,9 +21,6 @@ from kameleoon._runtime.remote import RemoteData
 from kameleoon._runtime.streaming import Streaming
 from kameleoon._runtime.tracker import Tracker
 from kameleoon._runtime.visitor_codes import VisitorCodes
-from kameleoon._sources.kept import KeptSource
-from kameleoon._sources.make import make_source
-from kameleoon._sources.service import ServiceSource
 from kameleoon._tracking.delivery import Body, Counters, Delivery
 from kameleoon._tracking.outbox import MemoryOutbox
 from kameleoon._transport.aiohttp_sender import AiohttpSender
@@ -43,7 +41,6 @@ from kameleoon.types.flush_result import FlushResult
 from kameleoon.types.stats import Stats
 
 if TYPE_CHECKING:
-    from kameleoon._sources.protocol import Source
     from kameleoon._tracking.outbox import Outbox
     from kameleoon._transport.flow import Flow
     from kameleoon._transport.message import Response
@@ -82,15 +79,15 @@ class Core:
         threaded = settings.multi_threading is not False
         self.site_code = site_code
         self.settings = settings
-        self.is_offline = settings.source is not None and not settings.client_id
         self.is_forked = False
         self.is_closed = False
         self.clock = time.monotonic
         self.announcements = Announcements(f"kameleoon-events-{site_code}", threaded=threaded)
         endpoints = Endpoints(site_code, settings.environment, settings.network_domain, settings.base_url)
         self.tokens = TokenSource(endpoints.token(), settings.client_id, settings.client_secret)
-        source = make_source(settings.source, service=_service(endpoints, settings))
-        self.configuration = Configuration(source, endpoints, self._on_configuration, settings.regex_timeout_s)
+        self.backend = make_backend(settings, endpoints)
+        self.is_offline = not self.backend.is_served
+        self.configuration = Configuration(self.backend, endpoints, self._on_configuration)
         self.store = _make_store(settings.visitor_store, site_code, settings.session_duration_s, settings.max_visitors)
         self.evaluation = Evaluation(self.configuration, self.store, settings.environment)
         self.visitor_codes = VisitorCodes(settings, self.store, self.evaluation)
@@ -107,7 +104,7 @@ class Core:
         self._pid = os.getpid()
         self._make_workings(threaded=threaded)
         lifetime.watch(self)
-        if threaded and not self.is_offline:
+        if threaded and self.backend.makes_requests:
             # Were the worker to import it while the application forks, the child would wait for that import for ever.
             import kameleoon._transport.requests_wire  # noqa: F401, PLC0415 - costs time and memory
         self.background.start()
@@ -257,10 +254,10 @@ class Core:
 
     def _on_configuration(self, announced: bool) -> None:
         self._follow_stream()
-        self.announcements.configuration_changed(self.evaluation.ruleset.data_file.date_modified, announced=announced)
+        self.announcements.configuration_changed(self.evaluation.ruleset.date_modified, announced=announced)
 
     def _follow_stream(self) -> None:
-        is_wanted = self.evaluation.ruleset.data_file.settings.real_time
+        is_wanted = self.evaluation.ruleset.settings.real_time
         self.streaming.follow(is_wanted and self.settings.source is None and self.background.is_threaded)
 
     # --- forks and the end --------------------------------------------------------------------------------------------
@@ -326,13 +323,6 @@ class Core:
         while (left_s := deadline_s - self.clock()) > 0 and self.delivery.wait_idle(left_s):
             if run(self.delivery.deliver(at_once=True, deadline_s=deadline_s), self.sender):
                 return
-
-
-def _service(endpoints: Endpoints, settings: Settings) -> Source:
-    service = ServiceSource(endpoints, settings.refresh_interval_s, settings.timeout_s)
-    if settings.data_dir is None:
-        return service
-    return KeptSource(service, settings.data_dir, endpoints.configuration(), settings.timeout_s)
 
 
 def _make_store(given: object | None, site_code: str, session_s: float, max_visitors: int) -> VisitorStore:

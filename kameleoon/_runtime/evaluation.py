@@ -12,7 +12,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from kameleoon._engine.choice import Refusal
-from kameleoon._engine.explain import walk
 from kameleoon._runtime.intake import check_code
 from kameleoon._visitor.facts import Forced, InSegments, Simulated
 from kameleoon._visitor.record import Forcing, Simulation
@@ -30,11 +29,10 @@ from kameleoon.types.explanation import Explanation
 from kameleoon.types.reason import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from kameleoon._engine.choice import Choice
-    from kameleoon._engine.flag import CompiledFlag
-    from kameleoon._engine.ruleset import Ruleset
+    from kameleoon._engine.seam import AnyFlag, AnyRuleset
     from kameleoon._runtime.configuration import Configuration
     from kameleoon._visitor.record import Visitor, VisitorRecord
     from kameleoon.stores import VisitorStore
@@ -68,23 +66,20 @@ class Evaluation:
         self._environment = environment
 
     @property
-    def ruleset(self) -> Ruleset:
+    def ruleset(self) -> AnyRuleset:
         """The ruleset in force."""
         return self._configuration.ruleset
 
-    def flag(self, feature_key: str) -> CompiledFlag:
+    def flag(self, feature_key: str) -> AnyFlag:
         """
         A flag of the ruleset in force.
 
         Raises:
             FeatureNotFound: There is none.
         """
-        try:
-            return self._configuration.ruleset.flag(feature_key)
-        except (KeyError, TypeError):
-            raise FeatureNotFound(feature_key) from None
+        return _flag(self._configuration.ruleset, feature_key)
 
-    def check_enabled(self, flag: CompiledFlag) -> None:
+    def check_enabled(self, flag: AnyFlag) -> None:
         """
         Refuse a flag that is disabled in the environment.
 
@@ -94,7 +89,7 @@ class Evaluation:
         if not flag.is_enabled:
             raise FeatureEnvironmentDisabled.for_feature(flag.key, self._environment)
 
-    def decide(self, code: str, flag: CompiledFlag, *, save: bool = True, track: bool = True) -> Choice:
+    def decide(self, code: str, flag: AnyFlag, *, save: bool = True, track: bool = True) -> Choice:
         """
         The flag's answer for one visitor.
 
@@ -138,8 +133,8 @@ class Evaluation:
             choice, held = flag.decide(None if visitor is None else visitor.record, code, now)
         except UnicodeEncodeError as error:
             raise VisitorCodeInvalid(f"cannot be encoded as UTF-8: {error.reason}") from None
-        if held is not None and held.is_stored:
-            visitor = self._assign(code, visitor, held, True, now)
+        if held is not None:
+            visitor = self._hold(code, visitor, held, track, now)
         if choice.is_stored:
             # Spelt out rather than `_assign`: a call more would be felt here.
             store.assign(
@@ -164,7 +159,7 @@ class Evaluation:
                 yield key, choice
 
     def _decide(
-        self, code: str, flag: CompiledFlag, visitor: Visitor | None, now: int, save: bool, track: bool
+        self, code: str, flag: AnyFlag, visitor: Visitor | None, now: int, save: bool, track: bool
     ) -> tuple[Choice, Visitor | None]:
         """The answer, and the visitor as he is after it."""
         try:
@@ -172,12 +167,19 @@ class Evaluation:
         except UnicodeEncodeError as error:
             raise VisitorCodeInvalid(f"cannot be encoded as UTF-8: {error.reason}") from None
         if save:
-            if held is not None and held.is_stored:
-                # The service's SDK sends the holdout even of an evaluation that is not tracked.
-                visitor = self._assign(code, visitor, held, True, now)
+            if held is not None:
+                visitor = self._hold(code, visitor, held, track, now)
             if choice.is_stored:
                 visitor = self._assign(code, visitor, choice, track, now)
         return choice, visitor
+
+    def _hold(
+        self, code: str, visitor: Visitor | None, held: Sequence[Choice], track: bool, now: int
+    ) -> Visitor | None:
+        for choice in held:
+            if choice.is_stored:
+                visitor = self._assign(code, visitor, choice, track or choice.is_always_sent, now)
+        return visitor
 
     def _assign(self, code: str, visitor: Visitor | None, choice: Choice, unsent: bool, now: int) -> Visitor:
         assert choice.experiment_id is not None
@@ -194,11 +196,12 @@ class Evaluation:
             FeatureNotFound: There is no such flag.
             VisitorCodeInvalid: The code cannot be encoded.
         """
-        flag = self.flag(feature_key)
+        ruleset = self._configuration.ruleset
+        _flag(ruleset, feature_key)
         visitor = self._store.peek(code)
         record = None if visitor is None else visitor.record
         try:
-            seen = walk(self._configuration.ruleset, flag, record, code, now_ms())
+            seen = ruleset.walk(feature_key, record, code, now_ms())
         except UnicodeEncodeError as error:
             raise VisitorCodeInvalid(f"cannot be encoded as UTF-8: {error.reason}") from None
         choice = seen.choice
@@ -334,3 +337,10 @@ class Evaluation:
     def _record(self, code: str) -> VisitorRecord | None:
         visitor = self._store.read(code)
         return None if visitor is None else visitor.record
+
+
+def _flag(ruleset: AnyRuleset, feature_key: str) -> AnyFlag:
+    try:
+        return ruleset.flag(feature_key)
+    except (KeyError, TypeError):
+        raise FeatureNotFound(feature_key) from None

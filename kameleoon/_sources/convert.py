@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from kameleoon._convert.access import headers, key_path
+from kameleoon._convert.access import TRACKING_BASE, headers, key_path
 from kameleoon._convert.read import ProjectRefused, identify
 from kameleoon._transport.configuration import Fetched
 from kameleoon._transport.deadline import Deadline
@@ -18,14 +19,30 @@ from kameleoon.events import RequestType
 from kameleoon.exceptions import ConfigException
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+    from kameleoon._convert.rules import Provider
     from kameleoon._transport.flow import Flow
     from kameleoon._transport.message import Response
+
+NAME = "convert"
+"""Of the source, and of whatever it finds."""
 
 CONFIG_BASE = "https://cdn-4.convertexperiments.com/api/v1"
 
 _ATTEMPTS = 2
+_LONGEST_S = 1e9
+_TEXTS = (
+    "sdk_key",
+    "secret",
+    "environment",
+    "account_id",
+    "project_id",
+    "debug_token",
+    "preview",
+    "base_url",
+    "tracking_base_url",
+)
 _NO_ACCESS = frozenset({401, 403, 404})
 
 
@@ -39,11 +56,18 @@ class ConvertSource:
     Attributes:
         sdk_key: The project's key; without one give *account_id* and *project_id*.
         secret: The key's secret, if it has one.
-        environment: Asks for the experiences of that environment only.
+        environment: Asks for the experiences of that environment only; the client's without it.
         account_id: In place of a key.
         project_id: In place of a key.
         debug_token: Brings drafts and paused experiences too.
+        preview: Id of an experience: only that one is asked for, past the cache.
         base_url: Of the configuration service.
+        tracking_base_url: Where exposures and conversions go; ``[project_id]`` in it is replaced.
+        repeats_transactions: Whether the goal data of a goal that a visitor reached before are told again.
+        enriches: Whether Convert fills in what it stored itself and leaves out exposures that it knows.
+        providers: ``{rule type: function}`` for the rule types that Convert's websites have and other projects do not, such as
+            ``country``. A function is given ``{name: value}`` of what is known of the visitor and returns the value to compare; a
+            rule for which it raises does not match.
         interval_s: Seconds between two questions.
         timeout_s: Seconds for one question, its second attempt included.
         clock: Monotonic seconds.
@@ -52,7 +76,7 @@ class ConvertSource:
         ConfigException: Neither a key nor both ids are given, or a value cannot stand in a header.
     """
 
-    name: ClassVar[str] = "convert"
+    name: ClassVar[str] = NAME
 
     sdk_key: str | None = field(default=None, repr=False)
     secret: str | None = field(default=None, repr=False)
@@ -60,7 +84,12 @@ class ConvertSource:
     account_id: str | None = None
     project_id: str | None = None
     debug_token: str | None = field(default=None, repr=False)
+    preview: str | None = None
     base_url: str = CONFIG_BASE
+    tracking_base_url: str = TRACKING_BASE
+    repeats_transactions: bool = False
+    enriches: bool = True
+    providers: Mapping[str, Provider] = field(default_factory=dict, repr=False, compare=False)
     interval_s: float = 300.0
     timeout_s: float = 10.0
     clock: Callable[[], float] = field(default=time.monotonic, repr=False)
@@ -68,19 +97,36 @@ class ConvertSource:
     def __post_init__(self) -> None:
         if not self.sdk_key and not (self.account_id and self.project_id):
             raise ConfigException("ConvertSource needs sdk_key, or account_id and project_id")
+        for name in _TEXTS:
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, str):
+                raise ConfigException(f"ConvertSource: {name} must be a text, not of type {type(value).__name__}")
         for name in ("secret", "debug_token"):
             value = getattr(self, name)
             if value is not None and not (value.isascii() and value.isprintable()):
                 raise ConfigException(f"ConvertSource: {name} holds characters that no header can have")
+        for name in ("base_url", "tracking_base_url"):
+            if not getattr(self, name).startswith(("http://", "https://")):
+                raise ConfigException(f"ConvertSource: {name} must be an http or https address")
+        for name in ("interval_s", "timeout_s"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < _LONGEST_S:
+                raise ConfigException(f"ConvertSource: {name} must be a number of seconds above 0")
         try:
             self._request(None)
         except ValueError:
-            raise ConfigException("ConvertSource: no request can be made of key, environment and timeout_s") from None
+            raise ConfigException("ConvertSource: no request can be made of key and environment") from None
 
     @property
     def key(self) -> str:
         """The key, or what stands for it: ``account/project``."""
         return self.sdk_key or f"{self.account_id}/{self.project_id}"
+
+    @property
+    def identity(self) -> str:
+        """What tells the configuration from others on disk. Nothing secret can be read from it."""
+        parts = [self.base_url, self.key, self.environment or "", self.debug_token or "", self.preview or ""]
+        return f"{sha256(chr(0).join(parts).encode()).hexdigest()}/{NAME}"
 
     def fetch(self, known: Fetched | None, ts: int | None) -> Flow[Fetched | None]:
         """
@@ -115,7 +161,14 @@ class ConvertSource:
         if own is not None and own.last_modified:
             fields["If-Modified-Since"] = own.last_modified
         # A cached answer would be one without drafts.
-        asked = query([("environment", self.environment), ("_conv_low_cache", "1" if self.debug_token else None)])
+        is_uncached = bool(self.debug_token or self.preview)
+        asked = query(
+            [
+                ("environment", self.environment),
+                ("exp", self.preview),
+                ("_conv_low_cache", "1" if is_uncached else None),
+            ]
+        )
         url = f"{self.base_url.rstrip('/')}/config/{key_path(self.key)}{f'?{asked}' if asked else ''}"
         return Request(
             RequestType.DATAFILE,

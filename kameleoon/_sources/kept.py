@@ -1,5 +1,5 @@
 """
-The service's configuration, kept on disk: a process starts from it when the service is down, and one asks for all that share it.
+A service's configuration, kept on disk: a process starts from it when the service is down, and one asks for all that share it.
 
 Two files in the data directory for each site and environment: the last good configuration, replaced as a whole, and a lock that is there
 while a process asks the service. The lock is a lease: one left behind by a process that died counts for nothing when it is over.
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kameleoon._datafile.pieces import root_in_steps
-from kameleoon._transport.configuration import SERVICE, Fetched
+from kameleoon._transport.configuration import Fetched
 from kameleoon._transport.flow import at_leisure
 from kameleoon._transport.message import MAX_BODY_BYTES, Pause
 from kameleoon.logging.kameleoon_logger import KameleoonLogger
@@ -48,12 +48,14 @@ class _Kept:
     Attributes:
         body: The configuration's JSON text.
         last_modified: As `Fetched.last_modified`.
+        revision: As `Fetched.revision`.
         asked_s: When the service was asked whether it is the newest, in seconds since 1970.
         ts: The newest version that a stream announced and that was asked for, in milliseconds, 0 for none.
     """
 
     body: bytes
     last_modified: str | None
+    revision: str | None
     asked_s: float
     ts: int
 
@@ -69,8 +71,6 @@ class KeptSource:
         timeout_s: Seconds for one question to *inner*; others wait so long for its answer.
         wall_clock: Seconds since 1970.
     """
-
-    name = SERVICE
 
     def __init__(
         self,
@@ -89,6 +89,11 @@ class KeptSource:
         self._path = directory / f"{name}.json"
         self._lease = _Lease(directory / f"{name}.lock", timeout_s + _LEASE_MARGIN_S, wall_clock)
         self._complaints: set[str] = set()
+
+    @property
+    def name(self) -> str:
+        """As the source that is asked."""
+        return self._inner.name
 
     @property
     def interval_s(self) -> float | None:
@@ -143,7 +148,7 @@ class KeptSource:
     def _ask(self, known: Fetched | None, kept: _Kept | None, ts: int | None) -> Flow[Fetched | None]:
         base = known
         if kept is not None and known is not None and known.body == kept.body:
-            base = replace(known, source_name=SERVICE, last_modified=kept.last_modified)
+            base = replace(known, source_name=self.name, last_modified=kept.last_modified, revision=kept.revision)
         elif kept is not None:
             base = (yield from self._decoded(kept)) or known
         asked_s = self._clock()
@@ -153,7 +158,7 @@ class KeptSource:
             return None
         if newest.root:
             newest_ts = max(ts or 0, kept.ts if kept is not None else 0)
-            self._write(_Kept(newest.body, newest.last_modified, asked_s, newest_ts))
+            self._write(_Kept(newest.body, newest.last_modified, newest.revision, asked_s, newest_ts))
         return _unless_known(newest, known)
 
     def _is_fresh(self, kept: _Kept, known: Fetched | None, ts: int | None, *, is_urgent: bool) -> bool:
@@ -182,6 +187,7 @@ class KeptSource:
             "asked_s": kept.asked_s,
             "ts": kept.ts,
             "last_modified": kept.last_modified,
+            "revision": kept.revision,
         }
         try:
             # The text as it came, after a line of its own: escaping a large one would take long.
@@ -202,7 +208,7 @@ class KeptSource:
         if not isinstance(root, dict):
             self._complain(f"The kept configuration {self._path} holds no object")
             return None
-        return Fetched(kept.body, root, SERVICE, last_modified=kept.last_modified)
+        return Fetched(kept.body, root, self.name, last_modified=kept.last_modified, revision=kept.revision)
 
     def _complain(self, text: str) -> None:
         if text not in self._complaints:
@@ -268,11 +274,11 @@ def _kept(header: Any, body: bytes, identity: str) -> _Kept:
     """What the file's parts say; whatever the *header* lacks raises."""
     if header["format"] != _FORMAT or header["identity"] != identity:
         raise ValueError("it is of another version or site")
-    last_modified = header["last_modified"]
-    # It goes into a header of the next request.
-    if last_modified is not None and not (isinstance(last_modified, str) and last_modified.isprintable()):
-        raise ValueError("its last_modified is no header's text")
-    return _Kept(body, last_modified, float(header["asked_s"]), int(header["ts"]))
+    validators = header["last_modified"], header.get("revision")
+    # They go into headers of the next request.
+    if any(value is not None and not (isinstance(value, str) and value.isprintable()) for value in validators):
+        raise ValueError("its last_modified or revision is no header's text")
+    return _Kept(body, *validators, float(header["asked_s"]), int(header["ts"]))
 
 
 def _unless_known(fetched: Fetched, known: Fetched | None) -> Fetched | None:

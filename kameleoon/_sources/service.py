@@ -34,6 +34,11 @@ class ServiceSource:
     timeout_s: float
     clock: Callable[[], float] = time.monotonic
 
+    @property
+    def identity(self) -> str:
+        """What tells the configuration from others on disk."""
+        return self.endpoints.configuration()
+
     def fetch(self, known: Fetched | None, ts: int | None) -> Flow[Fetched | None]:
         """Ask the service, as `fetch_configuration` does. What another source gave is not named in the question."""
         own = known if known is not None and known.source_name == self.name else None

@@ -5,9 +5,8 @@ import json
 import pytest
 from strict_convert import StrictConvert
 
-from kameleoon._convert.access import USER_AGENT, headers, key_path
+from kameleoon._convert.access import TRACKING_BASE, USER_AGENT, headers, key_path
 from kameleoon._convert.payload import (
-    TRACKING_BASE,
     Converted,
     Exposed,
     check_goal_data,

@@ -30,7 +30,8 @@ def outcome(choice, held):
     if kind != "given":
         return (kind,)
     stored = (choice.experiment_id, choice.variation_id) if choice.is_stored else None
-    held = (held.experiment_id, held.variation_id) if held is not None and held.is_stored else None
+    stored_too = [(one.experiment_id, one.variation_id) for one in held or () if one.is_stored]
+    held = stored_too[0] if stored_too else None
     variables = {key: (variable.type, variable.value) for key, variable in choice.variation.variables.items()}
     return (kind, choice.variation_key, choice.variation_id, choice.experiment_id, stored, held, variables)
 

@@ -19,6 +19,8 @@ from pathlib import Path
 import pytest
 
 from kameleoon import CustomData, KameleoonClient, KameleoonClientConfig, KameleoonClientFactory, PageView
+from kameleoon._engine.ruleset import compile_in_steps, compile_ruleset
+from kameleoon._runtime.backend import Backend
 from kameleoon._runtime.configuration import Configuration
 from kameleoon._sources.protocol import Source
 from kameleoon._transport.configuration import Fetched
@@ -157,14 +159,21 @@ class Answers(Source):
 def test_b18_the_newer_of_two_fetches_stays(first, second, stays):
     """Asked for first and answered last: the older configuration does not replace the newer one."""
     published = []
-    configuration = Configuration(Answers(), Endpoints("site"), published.append)
+    backend = Backend(
+        Answers(),
+        lambda fetched: compile_in_steps(fetched.root),
+        compile_ruleset({}),
+        is_served=False,
+        makes_requests=False,
+    )
+    configuration = Configuration(backend, Endpoints("site"), published.append)
     flows = [configuration.refresh(), configuration.refresh()]
     for flow in flows:
         next(flow)
     for flow, version in ((flows[1], second), (flows[0], first)):
         with pytest.raises(StopIteration):
             flow.send(version)
-    assert configuration.ruleset.data_file.date_modified == stays
+    assert configuration.ruleset.date_modified == stays
     assert len(published) == 1 + (first > second)
 
 

@@ -26,6 +26,7 @@ FLAG = {"featureKey": "f", "environmentEnabled": True, "defaultVariationKey": "o
 class Inner:
     """A source whose answer the test sets."""
 
+    name = SERVICE
     interval_s = 3600.0
 
     def __init__(self):

@@ -1,0 +1,125 @@
+"""
+Whose configuration a client works with, and what follows from that: how it is compiled, and whether our own service takes part.
+
+The only place that knows that there is more than one such service.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
+
+from kameleoon._engine.ruleset import compile_in_steps, compile_ruleset
+from kameleoon._sources.convert import NAME as CONVERT
+from kameleoon._sources.convert import ConvertSource
+from kameleoon._sources.kept import KeptSource
+from kameleoon._sources.make import make_source
+from kameleoon._sources.service import ServiceSource
+from kameleoon._transport.message import FetchFailed
+from kameleoon.logging.kameleoon_logger import KameleoonLogger
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kameleoon._datafile.decode import Steps
+    from kameleoon._datafile.model import Problem
+    from kameleoon._engine.seam import AnyRuleset
+    from kameleoon._sources.protocol import Source
+    from kameleoon._transport.configuration import Fetched
+    from kameleoon._transport.endpoints import Endpoints
+    from kameleoon.config import Settings
+
+_TOLD_PROBLEMS = 100
+"""So many pieces of one configuration are told in the log, as far as they are found when it is compiled."""
+
+
+class Compile(Protocol):
+    """Compiles what a source found."""
+
+    def __call__(self, fetched: Fetched) -> Steps[AnyRuleset]:
+        """
+        Compile *fetched*, in steps.
+
+        Raises:
+            FetchFailed: It is no configuration; the reason is for people.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """
+    Attributes:
+        source: Where configurations come from.
+        compile: Makes rulesets of them.
+        nothing: What is in force before the first one.
+        is_served: Whether our own service is told of visitors, and asked about them.
+        makes_requests: Whether anything at all goes over the network.
+    """
+
+    source: Source
+    compile: Compile
+    nothing: AnyRuleset
+    is_served: bool
+    makes_requests: bool
+
+
+def make_backend(settings: Settings, endpoints: Endpoints) -> Backend:
+    """
+    Choose by the settings.
+
+    Raises:
+        ConfigException: The setting ``source`` cannot be used.
+    """
+    service = ServiceSource(endpoints, settings.refresh_interval_s, settings.timeout_s)
+    source = make_source(settings.source, service=service)
+    if isinstance(source, ConvertSource):
+        if source.environment is None and settings.environment is not None:
+            source = replace(source, environment=settings.environment)
+        compiler = _Compiler(settings, source)
+        nothing = compiler.convert({"account_id": "0", "project": {"id": "0"}})
+        return Backend(_kept(source, settings), compiler, nothing, is_served=False, makes_requests=True)
+    is_served = settings.source is None or bool(settings.client_id)
+    return Backend(
+        _kept(source, settings), _Compiler(settings, None), compile_ruleset({}), is_served, makes_requests=is_served
+    )
+
+
+class _Compiler:
+    """By the name of the source: a source of the application's own may bring either kind of configuration."""
+
+    def __init__(self, settings: Settings, convert: ConvertSource | None) -> None:
+        self._settings = settings
+        self._environment = settings.environment if convert is None else convert.environment
+        self._providers = {} if convert is None else convert.providers
+
+    def __call__(self, fetched: Fetched) -> Steps[AnyRuleset]:
+        if fetched.source_name == CONVERT:
+            return self.convert(fetched.root)
+        return (yield from compile_in_steps(fetched.root, _report, self._settings.regex_timeout_s))
+
+    def convert(self, root: Mapping[str, object]) -> AnyRuleset:
+        from kameleoon._convert.flags import ConvertFlags  # noqa: PLC0415 - costs those nothing who have no such project
+        from kameleoon._convert.read import ProjectRefused  # noqa: PLC0415
+        from kameleoon._convert.ruleset import compile_project  # noqa: PLC0415
+
+        try:
+            project = compile_project(root, environment=self._environment, providers=self._providers)
+        except ProjectRefused as error:
+            raise FetchFailed(f"Convert's configuration: {error}") from None
+        for problem in project.problems[:_TOLD_PROBLEMS]:
+            _report(problem)
+        if len(project.problems) > _TOLD_PROBLEMS:
+            KameleoonLogger.warning("%d more pieces are out of service", len(project.problems) - _TOLD_PROBLEMS)
+        return ConvertFlags(project)
+
+
+def _kept(source: Source, settings: Settings) -> Source:
+    """The source, its answers kept on disk if that is wanted and it says what tells its configuration from others."""
+    identity = getattr(source, "identity", None)
+    if settings.data_dir is None or not isinstance(identity, str):
+        return source
+    return KeptSource(source, settings.data_dir, identity, settings.timeout_s)
+
+
+def _report(problem: Problem) -> None:
+    KameleoonLogger.warning("Out of service in the configuration: %s", str(problem))
