@@ -143,12 +143,110 @@ def test_many_events_stay_below_the_size_limit(data_service):
         lambda: data_events.Event("page", {"x": float("nan")}),
         lambda: data_events.Event("page", visitor_code=""),
         lambda: data_events.conversion(1, revenue=float("inf")),
+        lambda: data_events.conversion(1, metadata={3: "gold"}),
     ],
 )
 def test_what_cannot_be_sent_is_refused_when_it_is_made(bad):
     """A mistake shows where it is made, because the service answers 204 to it."""
     with pytest.raises(ValueError, match=r".+"):
         bad()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda api: api.get_visitor(),
+        lambda api: api.get_visitor("", mapping_value=""),
+        lambda api: api.get_visitor("u" * 256),
+        lambda api: api.get_visitor("u", previous_visits=0),
+        lambda api: api.get_visitor("u", previous_visits=26),
+        lambda api: api.get_map(""),
+        lambda api: api.send_events([data_events.activity(visitor_code="u"), data_events.activity()]),
+        lambda api: api.send_events([data_events.activity()], visitor_code=""),
+        lambda api: api.send_events([data_events.page("x" * 2_621_440, visitor_code="u")]),
+        lambda api: api.send_product_events([data_events.page("x" * 2_621_440)], ean="e"),
+        lambda api: api.put_maps({"k": {}}, ttl_hours=0),
+        lambda api: api.put_maps({"k": {}}, ttl_hours=8785),
+        lambda api: api.put_maps({"": {}}),
+        lambda api: api.put_maps({"k" * 101: {}}),
+        lambda api: api.put_maps({"k": {"f" * 1025: 1}}),
+        lambda api: api.put_maps({"k": {5: 1}}),
+        lambda api: api.put_maps({"k": {"f": object()}}),
+    ],
+)
+def test_arguments_that_cannot_be_meant_are_refused(data_service, call):
+    """What the service would refuse, or drop without a word, is refused before anything is sent."""
+    with DataApi(SITE, base_url=data_service.url) as api, pytest.raises(ValueError, match=r".+"):
+        call(api)
+    assert data_service.seen == []
+
+
+def test_arguments_at_their_bounds_are_taken(data_service):
+    """The largest and smallest of everything that is bounded goes out as it is."""
+    data_service.visits = {}
+    with DataApi(SITE, base_url=data_service.url) as api:
+        for visits in (1, 25):
+            api.get_visitor("u" * 255, previous_visits=visits, kcs=True, fields=["page"], current_visit=False)
+        for ttl_hours in (1, 8784):
+            api.put_maps({"k" * 100: {"f" * 1024: ttl_hours}}, ttl_hours=ttl_hours)
+    first, second, *_ = data_service.seen
+    assert first.query == {
+        "siteCode": SITE,
+        "visitorCode": "u" * 255,
+        "maxNumberPreviousVisits": "1",
+        "page": "true",
+        "kcs": "true",
+    }
+    assert second.query["maxNumberPreviousVisits"] == "25"
+    assert data_service.maps == {"k" * 100: {"f" * 1024: 8784}}
+
+
+@pytest.mark.parametrize("client", [DataApi, AsyncDataApi])
+def test_a_client_needs_a_site_and_time(client):
+    """A client for no site, or whose calls have no time, is refused where it is made."""
+    with pytest.raises(ValueError, match="site_code"):
+        client("")
+    for timeout_s in (0, -1, float("nan")):
+        with pytest.raises(ValueError, match="timeout_s"):
+            client(SITE, timeout_s=timeout_s)
+
+
+@pytest.mark.parametrize(
+    ("event", "sent"),
+    [
+        (data_events.experiment(5, 7), {"eventType": "experiment", "id": "5", "variationId": "7"}),
+        (
+            data_events.geolocation(country="France", postal_code="75001", latitude=48.5),
+            {"eventType": "geolocation", "country": "France", "postalCode": "75001", "latitude": "48.5"},
+        ),
+        (data_events.targeting_segment(9), {"eventType": "targetingSegment", "id": "9"}),
+        (
+            data_events.custom_data(3, "a", overwrite=False),
+            {"eventType": "customData", "index": "3", "valuesCountMap": '{"a":1}', "overwrite": "false"},
+        ),
+        (data_events.activity(), {"eventType": "activity"}),
+    ],
+)
+def test_each_kind_of_event_has_its_parameters(data_service, event, sent):
+    """An event goes out with what it was made of, in the service's words, and nothing else."""
+    with DataApi(SITE, base_url=data_service.url) as api:
+        api.send_events([event], visitor_code="m", mapping_value=True)
+    assert data_service.events[event.nonce] == {"nonce": event.nonce, "mappingValue": "m", **sent}
+
+
+def test_visits_of_another_shape_are_read_as_far_as_they_go(data_service):
+    """What is not as documented is nothing, and spoils nothing beside it."""
+    data_service.visits = {
+        "currentVisit": {"pageEvents": [7, {"time": 3, "data": None}], "conversionEvents": {}, "timeStarted": 5},
+        "previousVisits": [None, {"timeStarted": 2, "timeLastEvent": 4, "staticDataEvent": 1}],
+        "kcs": [1],
+    }
+    with DataApi(SITE, base_url=data_service.url) as api:
+        visitor = api.get_visitor("u")
+    assert [page.time for page in visitor.current_visit.pages] == [None, 3]
+    assert (visitor.current_visit.conversions, visitor.current_visit.time_last_event) == ((), 5)
+    (previous,) = visitor.previous_visits
+    assert (previous.time_last_event, previous.static_data.time, visitor.kcs) == (4, None, {})
 
 
 def test_maps(data_service):
@@ -253,6 +351,41 @@ def test_patience_ends_a_wait(data_service):
         api.get_map("k")
     assert caught.value.status == 429
     assert caught.value.retry_after_s == 90
+
+
+def test_patience_ends_a_wait_for_the_rates(data_service):
+    """A call that the rates would hold up longer than its caller wants is not sent, and says when it could be."""
+    with DataApi(SITE, base_url=data_service.url, patience_s=0.2) as api:
+        for _ in range(5):
+            api.get_map("k")
+        with pytest.raises(RateLimited, match="not sent") as caught:
+            api.get_map("k")
+    assert (len(data_service.seen), caught.value.status, caught.value.retryable) == (5, None, True)
+    assert 0.2 < caught.value.retry_after_s <= 1.01
+
+
+@pytest.mark.parametrize(
+    ("body", "said", "fields"),
+    [
+        (b"", "400 for GET {}", []),
+        (b"  not \n so  ", "400 for GET {}: not so", []),
+        (b"[1,\n2]", "400 for GET {}: [1, 2]", []),
+        (b"{}", "400 for GET {}", []),
+        (b'{"error_description": "d", "error": "e"}', "400 for GET {}: d", []),
+        (b'{"message": 5, "error": "e"}', "400 for GET {}: e", []),
+        (b'{"errors": {}}', "400 for GET {}", []),
+        (b'{"message": "m", "errors": ["a", {"field": "f"}]}', "400 for GET {}: m (: a; f: )", [("", "a"), ("f", "")]),
+        (b"x" * 301, "400 for GET {}: " + "x" * 300, []),
+        (b"\xff", "400 for GET {}: \ufffd", []),
+    ],
+)
+def test_an_error_says_what_the_service_said(data_service, body, said, fields):
+    """Whatever form a refusal has, what can be read of it is in the text, shortened."""
+    data_service.fail("GET", "/map/map", (400, body))
+    with DataApi(SITE, base_url=data_service.url) as api, pytest.raises(Invalid) as caught:
+        api.get_map("k")
+    assert str(caught.value).endswith(said.format(f"{data_service.url}/map/map"))
+    assert [(field.name, field.message) for field in caught.value.field_errors] == fields
 
 
 @pytest.mark.parametrize(

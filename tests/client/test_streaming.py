@@ -370,6 +370,20 @@ def test_a_server_that_never_answers_is_left_at_the_timeout(service):
         next(connection.events())
 
 
+def test_a_stream_may_be_elsewhere(service):
+    """A redirect of the stream is followed, with the headers of a stream."""
+
+    def elsewhere(visit):
+        if "there" not in visit.seen.target:
+            visit.write(b"HTTP/1.1 307 Go\r\nLocation: /sse?there=1\r\nContent-Length: 0\r\n\r\n")
+        else:
+            visit.write(HEAD + b"data: found\n\n")
+
+    service.on_stream = elsewhere
+    assert [event and event.data for event in EventConnection(f"{service.server.url}/sse").events()] == [None, "found"]
+    assert [visit.seen.headers["accept"] for visit in service.streams] == ["text/event-stream"] * 2
+
+
 @pytest.mark.parametrize(
     "answer",
     [

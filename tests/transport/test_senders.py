@@ -390,6 +390,14 @@ def test_a_private_authority_of_the_environment_is_trusted(make, monkeypatch, va
         assert make().send(get(server)).body == b"safe"
 
 
+def test_a_directory_of_authorities_is_trusted(make, monkeypatch, tmp_path):
+    """SSL_CERT_DIR names a directory, in which OpenSSL looks for a file by the hash of the subject."""
+    (tmp_path / "f6d4602e.0").write_bytes(CERTIFICATE.read_bytes())
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+    with Scripted({"/": reply(200, b"safe")}, tls=True) as server:
+        assert make().send(get(server)).body == b"safe"
+
+
 def test_a_trickled_body_over_tls_is_left_at_the_timeout(make, monkeypatch):
     """The deadline holds inside an encrypted connection."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(CERTIFICATE))
