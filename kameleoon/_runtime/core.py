@@ -184,7 +184,8 @@ class Core:
         if visitor_code is None:
             self.tracker.flush_all(at_once=True, by_caller=is_durable)
         else:
-            self.tracker.claim([visitor_code])
+            # A flush that is only instant leaves the visitor registered, as the service's own SDK does.
+            self.tracker.claim(visitor_code, is_done=timeout is not None)
         if timeout is not None:
             # Without a thread the requests are made by the caller, who must be back in time.
             self.tracker.press(None if self.background.is_threaded else self.clock() + timeout)

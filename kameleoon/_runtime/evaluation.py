@@ -303,11 +303,11 @@ class Evaluation:
         variation_id = entry.get("varId")
         if not isinstance(variation_id, int) or variation_id < 0:
             raise ValueError("expected varId, 0 or more")
-        for rule in flag.model.rules:
-            if rule.experiment_id == experiment_id:
-                for share in rule.shares:
-                    if share.variation_id == variation_id:
-                        return Simulation(share.variation_key, variation_id, experiment_id, rule.id)
+        # Of several rules with the experiment the first counts, as for the service's own SDK.
+        for rule in [rule for rule in flag.model.rules if rule.experiment_id == experiment_id][:1]:
+            for share in rule.shares:
+                if share.variation_id == variation_id:
+                    return Simulation(share.variation_key, variation_id, experiment_id, rule.id)
         raise ValueError(f"the flag has no variation {variation_id} in an experiment {experiment_id}")
 
     # --- what pages and audiences need --------------------------------------------------------------------------------

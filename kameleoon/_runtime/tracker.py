@@ -141,10 +141,17 @@ class Tracker:
                 self.register(code)
         self.collect()
 
-    def claim(self, codes: Sequence[str]) -> None:
-        """Move what *codes* have unsent into the outbox."""
-        self._registered.difference_update(codes)
-        self._put(self._lines_of(codes))
+    def claim(self, code: str, *, is_done: bool) -> None:
+        """
+        Move what a visitor has unsent into the outbox.
+
+        Args:
+            code: The visitor.
+            is_done: Whether he leaves the register with that. If not, the next round tells of him once more, as active.
+        """
+        if is_done:
+            self._registered.discard(code)
+        self._put(self._lines_of([code]))
 
     def _collect(self) -> Iterator[None]:
         yield from self._collect_asked()
@@ -185,9 +192,7 @@ class Tracker:
         visitor = self._store.peek(code)
         if visitor is None:
             return False
-        record = visitor.record
-        # Data that maps the visitor goes with every request, so it is no news.
-        return bool(record.unsent) or any(item.unsent for item in list(record.assignments.values()))
+        return is_pending(visitor.record)
 
     def _claim_registered(self) -> Iterator[None]:
         yield from self._claim_all(list(self._registered), self._is_taken)

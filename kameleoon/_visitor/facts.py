@@ -70,7 +70,7 @@ class Told:
     Attributes:
         value: A data object of an exact public type.
         time_ms: When, in milliseconds since 1970.
-        sent: Whether it counts as sent already.
+        sent: Whether it counts as sent already; what maps the visitor never does before it was.
         maps: Whether it is custom data that maps the visitor to another code.
     """
 
@@ -85,7 +85,7 @@ class Told:
         key = _KEEP[type(self.value)](record, self.value, self.time_ms)
         if key is None:
             return
-        if self.sent:
+        if self.sent and not self.maps:
             record.mark_sent(key)
         else:
             record.mark_unsent(key)

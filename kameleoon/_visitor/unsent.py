@@ -111,8 +111,12 @@ def _take_conversions(record: VisitorRecord) -> tuple[Converted, ...]:
 
 
 def is_pending(record: VisitorRecord) -> bool:
-    """Whether anything of the record is unsent, whatever consent says."""
-    return bool(record.unsent or record.mapped) or any(item.unsent for item in list(record.assignments.values()))
+    """
+    Whether anything of the record is unsent, whatever consent says.
+
+    Data that maps the visitor goes with every request of his, but is no reason for one once it was sent.
+    """
+    return bool(record.unsent) or any(item.unsent for item in list(record.assignments.values()))
 
 
 def has_sendable(record: VisitorRecord) -> bool:
