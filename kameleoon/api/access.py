@@ -210,13 +210,20 @@ def _is_token(value: object) -> TypeGuard[str]:
 
 
 def form_request(url: str, pairs: dict[str, str], timeout_s: float, *, authorization: str | None = None) -> Request:
-    """A form for the token endpoint."""
+    """A form for the token endpoint. It holds secrets, so it goes nowhere else: a redirect is an answer like any other."""
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     if authorization is not None:
         headers["Authorization"] = authorization
     body = "&".join(f"{name}={encode(value)}" for name, value in pairs.items()).encode()
     return Request(
-        RequestType.ACCESS_TOKEN, "POST", url, headers=headers, body=body, timeout_s=timeout_s, max_body_bytes=MIB
+        RequestType.ACCESS_TOKEN,
+        "POST",
+        url,
+        headers=headers,
+        body=body,
+        timeout_s=timeout_s,
+        max_body_bytes=MIB,
+        follows_redirects=False,
     )
 
 

@@ -60,6 +60,15 @@ def test_another_status_is_not_tried_again(data_service, api):
     assert len(data_service.seen) == 1
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_the_secret_goes_nowhere_else(data_service, service, api, status):
+    """A token endpoint that points elsewhere is not followed: the form holds the secret."""
+    data_service.fail("POST", "/oauth/token", (status, b"", {"Location": f"{service.url}/oauth/token"}))
+    with pytest.raises(UnexpectedAnswer, match=str(status)):
+        api.get_map("k")
+    assert (len(data_service.seen), service.seen) == (1, [])
+
+
 GOOD = {"access_token": "t0ken", "expires_in": 7200}
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from kameleoon import KameleoonClient, KameleoonClientConfig
-from kameleoon._sources import KeptSource
+from kameleoon._sources import KeptSource, kept
 from kameleoon._transport.configuration import SERVICE, Fetched
 from kameleoon._transport.message import FetchFailed, Pause
 from kameleoon.types.reason import Reason
@@ -109,6 +109,66 @@ def test_processes_that_start_together_ask_once(make, inner, clock):
     clock.now_s += 60
     assert drive(make().fetch(None, None))[0].root["dateModified"] == 1
     assert inner.asked == [(None, None), (1, None)]
+
+
+@pytest.mark.parametrize(
+    ("interval_s", "known", "age_s", "asks"),
+    [
+        (3600.0, False, 9.9, False),
+        (3600.0, False, 10.0, True),
+        (5.0, False, 4.4, False),
+        (5.0, False, 4.5, True),
+        (3600.0, True, 3239.0, False),
+        (3600.0, True, 3240.0, True),
+        (None, False, 8.9, False),
+        (None, True, 0.0, True),
+        (3600.0, True, -1.0, True),
+    ],
+)
+def test_how_long_another_ones_answer_will_do(make, inner, clock, interval_s, known, age_s, asks):
+    """At the start ten seconds, later nine tenths of the interval, never more than that, and nothing from the future."""
+    clock.now_s = 1_000_000.0
+    inner.interval_s = interval_s
+    fetched, _ = drive(make().fetch(None, None))
+    clock.now_s += age_s
+    drive(make().fetch(fetched if known else None, None))
+    assert len(inner.asked) == 1 + asks
+
+
+@pytest.mark.parametrize("lost", ["removed", "taken over"])
+def test_a_lock_that_is_not_ours_any_more_is_left_alone(make, inner, tmp_path, lost):
+    """Who took too long and lost the lock ends well, and takes it from nobody."""
+
+    def lose():
+        (lock,) = (tmp_path / "data").glob("*.lock")
+        if lost == "removed":
+            lock.unlink()
+        else:
+            lock.write_bytes(b"\xff another one's")
+
+    inner.inside = lose
+    assert drive(make().fetch(None, None))[0].root["dateModified"] == 1
+    assert len(list((tmp_path / "data").glob("*.lock"))) == (lost == "taken over")
+
+
+def test_of_two_that_take_over_one_asks(make, inner, clock, tmp_path, monkeypatch):
+    """Two find the same lock of somebody who died; who replaced it first sees that the other one has it, and waits."""
+    make()._lease.take()
+    (lock,) = (tmp_path / "data").glob("*.lock")
+    clock.now_s += 60
+    replace = kept._replace
+
+    def overtaken(path, *parts):
+        replace(path, *parts)
+        monkeypatch.setattr(kept, "_replace", replace)
+        replace(path, b"another one")
+
+    monkeypatch.setattr(kept, "_replace", overtaken)
+    flow = make().fetch(None, None)
+    assert isinstance(next(flow), Pause)
+    assert inner.asked == []
+    assert lock.read_bytes() == b"another one"
+    flow.close()
 
 
 def test_one_polls_for_all(make, inner, clock):
@@ -233,7 +293,8 @@ def test_a_directory_that_cannot_be_written_costs_only_the_keeping(inner, clock,
     for version in (1, 2):
         inner.version = version
         assert drive(source.fetch(None, None))[0].root["dateModified"] == version
-    assert 1 <= caplog.text.count("cannot be") <= 2
+    assert caplog.text.count("cannot be kept") == 1
+    assert caplog.text.count("cannot be read") <= 1
 
 
 def test_environments_do_not_mix(inner, clock, tmp_path):
