@@ -380,10 +380,16 @@ class CompiledFlag:
 def _one_rule(step: Step, by_default: Answer, fully: Decide) -> Decide:
     """`CompiledFlag.decide` of a plain flag with a single rule."""
     matches, experiment_id, exposed, exposure_suffix, _, certain, suffix, entries = step
-    first_bound, first = entries[0] if entries else (NEVER, by_default)
-    rest = entries[1:]
     if certain is None and not entries:
         certain = by_default
+    last = by_default
+    if entries and entries[-1][0] is ALWAYS:  # whoever comes so far gets it, so that nothing is left to be compared
+        *entries_before, (_, last) = entries
+        entries = tuple(entries_before)
+    first_bound, first = entries[0] if entries else (NEVER, by_default)
+    rest = entries[1:]
+    is_drawn_only = matches is None and exposed is None and certain is None
+    short, long, most = short_sha256, sha256, SHORT
 
     def decide(record: VisitorRecord | None, code: str, now_ms: int) -> Answer:
         if record is not None and not record.is_plain:
@@ -395,15 +401,29 @@ def _one_rule(step: Step, by_default: Answer, fully: Decide) -> Decide:
         if certain is not None:
             return certain
         data = (code + suffix).encode()  # `digest`, without the call
-        place = (short_sha256 if len(data) < SHORT else sha256)(data).digest()
+        place = (short if len(data) < most else long)(data).digest()
         if place <= first_bound:
             return first
         for bound, answer in rest:
             if place <= bound:
                 return answer
-        return by_default
+        return last
 
-    return decide
+    def draw(record: VisitorRecord | None, code: str, now_ms: int) -> Answer:
+        # The same for a rule that is for everybody, as most are.
+        if record is not None and not record.is_plain:
+            return fully(record, code, now_ms)
+        data = (code + suffix).encode()
+        place = (short if len(data) < most else long)(data).digest()
+        if place <= first_bound:
+            return first
+        if rest:
+            for bound, answer in rest:
+                if place <= bound:
+                    return answer
+        return last
+
+    return draw if is_drawn_only else decide
 
 
 def holdout_choice(share: Share, experiment_id: int) -> Choice:
