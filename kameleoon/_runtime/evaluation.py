@@ -29,7 +29,7 @@ from kameleoon.types.explanation import Explanation
 from kameleoon.types.reason import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from kameleoon._engine.choice import Choice
     from kameleoon._engine.seam import AnyFlag, AnyRuleset
@@ -56,14 +56,20 @@ class Evaluation:
         configuration: Gives the ruleset in force.
         store: Where visitors are.
         environment: Named in errors.
+
+    Attributes:
+        decide_tracked: ``(visitor code, flag key, track) -> choice``: what `decide` answers, remembered; a refusal is given back
+            rather than raised. The path of nearly all evaluations. The code is checked already. It raises `FeatureNotFound` for
+            a key of no flag, and `VisitorCodeInvalid` for a code that cannot be encoded.
     """
 
-    __slots__ = ("_configuration", "_environment", "_store")
+    __slots__ = ("_configuration", "_environment", "_store", "decide_tracked")
 
     def __init__(self, configuration: Configuration, store: VisitorStore, environment: str | None) -> None:
         self._configuration = configuration
         self._store = store
         self._environment = environment
+        self.decide_tracked = self._make_decide_tracked()
 
     @property
     def ruleset(self) -> AnyRuleset:
@@ -109,44 +115,37 @@ class Evaluation:
             raise self.refused(flag.key, choice)
         return choice
 
-    def decide_tracked(self, code: str, feature_key: str, track: bool) -> Choice:
-        """
-        What `decide` answers, remembered; a refusal is given back rather than raised. The path of nearly all evaluations.
+    def _make_decide_tracked(self) -> Callable[[str, str, bool], Choice]:
+        """`decide_tracked`, with all it needs bound beforehand: each look into an object would be felt."""
+        configuration, read, assign, clock_ns = self._configuration, self._store.read, self._store.assign, time.time_ns
 
-        Args:
-            code: The visitor code, checked.
-            feature_key: The flag.
-            track: Whether what is remembered is to be sent.
+        def decide_tracked(code: str, feature_key: str, track: bool) -> Choice:
+            try:
+                flag = configuration.ruleset.compiled[feature_key]
+            except (KeyError, TypeError):
+                flag = self.flag(feature_key)
+            visitor = read(code)
+            now = clock_ns() // 1_000_000
+            try:
+                choice, held = flag.decide(None if visitor is None else visitor.record, code, now)
+            except UnicodeEncodeError as error:
+                raise VisitorCodeInvalid(f"cannot be encoded as UTF-8: {error.reason}") from None
+            if held is not None:
+                visitor = self._hold(code, visitor, held, track, now)
+            if choice.is_stored:
+                # Spelt out rather than `_assign`, to save a call.
+                assign(
+                    code,
+                    visitor,
+                    choice.experiment_id,  # type: ignore[arg-type]  # what is stored has both ids
+                    choice.variation_id,  # type: ignore[arg-type]
+                    choice.is_delivery,
+                    track,
+                    now,
+                )
+            return choice
 
-        Raises:
-            FeatureNotFound: There is no such flag.
-            VisitorCodeInvalid: The code cannot be encoded.
-        """
-        try:
-            flag = self._configuration.ruleset.compiled[feature_key]
-        except (KeyError, TypeError):
-            flag = self.flag(feature_key)
-        store = self._store
-        visitor = store.read(code)
-        now = time.time_ns() // 1_000_000
-        try:
-            choice, held = flag.decide(None if visitor is None else visitor.record, code, now)
-        except UnicodeEncodeError as error:
-            raise VisitorCodeInvalid(f"cannot be encoded as UTF-8: {error.reason}") from None
-        if held is not None:
-            visitor = self._hold(code, visitor, held, track, now)
-        if choice.is_stored:
-            # Spelt out rather than `_assign`: a call more would be felt here.
-            store.assign(
-                code,
-                visitor,
-                choice.experiment_id,  # type: ignore[arg-type]  # what is stored has both ids
-                choice.variation_id,  # type: ignore[arg-type]
-                choice.is_delivery,
-                track,
-                now,
-            )
-        return choice
+        return decide_tracked
 
     def decide_all(self, code: str, *, save: bool, track: bool = True) -> Iterator[tuple[str, Choice]]:
         """``(flag key, answer)`` of every flag that gives one, in the configuration's order; arguments as in `decide`."""
