@@ -8,7 +8,7 @@ import pytest
 from kameleoon import CustomData, KameleoonClient, KameleoonClientConfig
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tracking"))
-from event_sink import Sink  # noqa: E402 - it is found only now
+from event_sink import Sink
 
 SOURCE = {
     "customData": [{"id": 503, "index": 3, "isMappingIdentifier": True}],
