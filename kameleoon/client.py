@@ -213,7 +213,7 @@ class KameleoonClient:
     def track_conversion(
         self,
         visitor_code: str,
-        goal_id: int,
+        goal_id: int | str,
         revenue: float = 0.0,
         is_unique_identifier: bool | None = None,
         negative: bool = False,
@@ -224,7 +224,7 @@ class KameleoonClient:
 
         Args:
             visitor_code: The visitor.
-            goal_id: The goal's id.
+            goal_id: The goal's id; of a Convert project its key or its id.
             revenue: Money earned, in the site's currency.
             is_unique_identifier: Deprecated; add ``UniqueIdentifier`` instead.
             negative: Whether the conversion takes back an earlier one.
@@ -236,7 +236,7 @@ class KameleoonClient:
             ValueError: *revenue* is NaN or infinite.
         """
         self._core.enter(visitor_code)
-        conversion = Conversion(goal_id, revenue, negative, metadata)
+        conversion = Conversion(self._core.evaluation.ruleset.goal_id(goal_id), revenue, negative, metadata)
         if is_unique_identifier is not None:
             _deprecated_identifier()
             self._core.identify(visitor_code, is_unique_identifier)

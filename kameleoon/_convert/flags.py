@@ -261,7 +261,7 @@ class ConvertFlags:
         del experiment_id
         return False
 
-    def goal_id(self, goal: object) -> object:
+    def goal_id(self, goal: Any) -> Any:
         """The number that stands for a goal's key or id; also for one that is not in the project, as a later one may have it."""
         return id_number(goal) if isinstance(goal, str) else goal
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from kameleoon._convert.values import well_formed
@@ -17,8 +17,7 @@ from kameleoon._convert.values import well_formed
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from kameleoon._convert.rules import Data
-    from kameleoon._convert.ruleset import ConvertRuleset, Decision, VisitorState
+    from kameleoon._convert.ruleset import VisitorState
 
 SOURCE = "kameleoon-python"
 """What the body names as its sender."""
@@ -84,53 +83,20 @@ class Converted:
 Told: TypeAlias = Exposed | Converted
 
 
-def exposures(code: str, state: VisitorState, decisions: Iterable[Decision]) -> tuple[Exposed, ...]:
-    """What of *decisions* is new, each to be told once."""
-    segments = report_segments(state)
-    return tuple(
-        Exposed(code, one.experience.id, one.variation.id, segments)
-        for one in decisions
-        if one.is_new and one.variation is not None
-    )
-
-
 def conversions(
-    ruleset: ConvertRuleset,
-    goal: str,
-    code: str,
-    state: VisitorState,
-    *,
-    is_repeated: bool,
-    goal_data: Mapping[str, Any] | None = None,
-    rule_data: Data | None = None,
-    repeats_transactions: bool = False,
+    converted: Converted, *, is_repeated: bool, repeats_transactions: bool = False
 ) -> tuple[Converted, ...]:
     """
-    What is told when a visitor reaches a goal.
+    What is told when a visitor reaches a goal: it alone, then its goal data in an event of their own.
 
     Args:
-        ruleset: The project.
-        goal: Key or id; an unknown one tells nothing.
-        code: Who.
-        state: What is stored of the visitor.
+        converted: With its goal data, if there are any.
         is_repeated: Whether the visitor reached it before. Then nothing is told, save the goal data if *repeats_transactions*.
-        goal_data: Amounts and the like, told in an event of their own behind the bare one.
-        rule_data: What the goal's rules must match; without it they are not looked at.
         repeats_transactions: Whether goal data is told each time.
-
-    Raises:
-        ValueError: *goal_data* is not as `check_goal_data` has it.
     """
-    check_goal_data(goal_data or {})
-    found = ruleset.goals.get(goal)
-    if found is None or (rule_data is not None and not ruleset.matches_goal(found, rule_data)):
-        return ()
-    segments = report_segments(state)
-    bare = Converted(code, found.id, dict(state.bucketing), segments=segments)
-    with_data = Converted(code, found.id, dict(state.bucketing), dict(goal_data or {}), segments)
     if is_repeated:
-        return (with_data,) if goal_data and repeats_transactions else ()
-    return (bare, with_data) if goal_data else (bare,)
+        return (converted,) if converted.goal_data and repeats_transactions else ()
+    return (replace(converted, goal_data={}), converted) if converted.goal_data else (converted,)
 
 
 def check_goal_data(goal_data: Mapping[str, Any]) -> None:
@@ -149,9 +115,7 @@ def check_goal_data(goal_data: Mapping[str, Any]) -> None:
             if not all(isinstance(item, str) and len(item) <= _LONGEST_DIMENSION for item in value):
                 raise ValueError(f"goal data: {key} must hold texts of at most {_LONGEST_DIMENSION} characters")
         elif not (isinstance(value, str) or (_is_number(value) and math.isfinite(value))):
-            raise ValueError(
-                f"goal data: {key} must be a finite number or a text, not {type(value).__name__} {value!r}"
-            )
+            raise ValueError(f"goal data: {key} must be a finite number or a text, not {type(value).__name__}")
 
 
 def _is_number(value: Any) -> bool:
@@ -188,15 +152,30 @@ def tracking_body(
     """
     if not told:
         raise ValueError("a tracking request needs at least one event")
+    return joined_body(account_id, project_id, [visitor(one) for one in told], enriches=enriches, source=source)
+
+
+def visitor(*told: Told) -> dict[str, Any]:
+    """An entry of a body: one visitor with at least one event, his segments those of the first."""
+    entry: dict[str, Any] = {"visitorId": told[0].visitor_code}
+    if told[0].segments:
+        entry["segments"] = dict(told[0].segments)
+    return {**entry, "events": [one.event() for one in told]}
+
+
+def joined_body(
+    account_id: str,
+    project_id: str,
+    entries: Iterable[Mapping[str, Any]],
+    *,
+    enriches: bool = True,
+    source: str = SOURCE,
+) -> bytes:
+    """`tracking_body` of entries, as `visitor` makes them; several of one visitor become one."""
     visitors: dict[str, dict[str, Any]] = {}
-    for one in told:
-        visitor = visitors.get(one.visitor_code)
-        if visitor is None:
-            visitor = visitors[one.visitor_code] = {"visitorId": one.visitor_code}
-            if one.segments:
-                visitor["segments"] = dict(one.segments)
-            visitor["events"] = []
-        visitor["events"].append(one.event())
+    for entry in entries:
+        known = visitors.setdefault(entry["visitorId"], {**entry, "events": []})
+        known["events"] += entry["events"]
     root = {
         "accountId": account_id,
         "projectId": project_id,
@@ -204,7 +183,17 @@ def tracking_body(
         "source": source,
         "visitors": list(visitors.values()),
     }
-    text = json.dumps(root, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return as_json(root)
+
+
+def as_json(value: Any) -> bytes:
+    """
+    Compact JSON in UTF-8, half surrogate pairs as U+FFFD.
+
+    Raises:
+        ValueError: JSON has no form for *value*.
+    """
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return well_formed(text).encode()
 
 

@@ -148,7 +148,7 @@ class Ruleset:
         """See `AnyRuleset.walk`."""
         return walk(self, self.flag(key), record, code, now_ms)
 
-    def goal_id(self, goal: object) -> object:
+    def goal_id(self, goal: Any) -> Any:
         """*goal* as it is: the configuration knows no goals."""
         return goal
 

@@ -7,7 +7,7 @@ Our own configuration keeps this promise in `kameleoon._engine.ruleset` and `kam
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -97,8 +97,8 @@ class AnyRuleset(Protocol):
     def has_page_code(self, experiment_id: int) -> bool:
         """Whether a flag with the experiment brings code for the page."""
 
-    def goal_id(self, goal: object) -> object:
-        """The id of the goal that an application named; what names none is given back as it is."""
+    def goal_id(self, goal: Any) -> Any:
+        """The number of the goal that an application named; what can be no name is given back as it is."""
 
     def has_delivery(self) -> bool:
         """Whether any flag enabled in the environment has a targeted delivery, which needs no consent."""

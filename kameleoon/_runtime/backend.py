@@ -6,7 +6,9 @@ The only place that knows that there is more than one such service.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from kameleoon._engine.ruleset import compile_in_steps, compile_ruleset
@@ -19,8 +21,6 @@ from kameleoon._transport.message import FetchFailed
 from kameleoon.logging.kameleoon_logger import KameleoonLogger
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from kameleoon._datafile.decode import Steps
     from kameleoon._datafile.model import Problem
     from kameleoon._engine.seam import AnyRuleset
@@ -79,8 +79,13 @@ def make_backend(settings: Settings, endpoints: Endpoints) -> Backend:
         nothing = compiler.convert({"account_id": "0", "project": {"id": "0"}})
         return Backend(_kept(source, settings), compiler, nothing, is_served=False, makes_requests=True)
     is_served = settings.source is None or bool(settings.client_id)
+    is_local = isinstance(settings.source, (str, Path, Mapping))
     return Backend(
-        _kept(source, settings), _Compiler(settings, None), compile_ruleset({}), is_served, makes_requests=is_served
+        _kept(source, settings),
+        _Compiler(settings, None),
+        compile_ruleset({}),
+        is_served,
+        makes_requests=is_served or not is_local,
     )
 
 

@@ -153,7 +153,7 @@ class Visitor:
 
     def track_conversion(
         self,
-        goal_id: int,
+        goal_id: int | str,
         revenue: float = 0.0,
         *,
         negative: bool = False,

@@ -11,12 +11,11 @@ from kameleoon._convert.payload import (
     Exposed,
     check_goal_data,
     conversions,
-    exposures,
     report_segments,
     tracking_body,
     tracking_url,
 )
-from kameleoon._convert.ruleset import VisitorState, compile_project
+from kameleoon._convert.ruleset import VisitorState
 
 EXAMPLE = (
     '{"accountId":"1001","projectId":"2002","enrichData":true,"source":"js5.0.1","visitors":[{"visitorId":"visitor-1",'
@@ -33,25 +32,15 @@ STATE = VisitorState(
 )
 
 
-@pytest.fixture
-def ruleset(project, experience, rule):
-    """A project with a goal that has rules."""
-    goals = [{"id": "7001", "key": "order", "rules": rule("sum", "less", 10, negated=True)}]
-    return compile_project(project(goals=goals, experiences=[experience()]))
-
-
-def test_the_documented_body(ruleset):
+def test_the_documented_body():
     """Exposure and conversion with goal data make the example of the documentation, byte for byte."""
-    told = (
-        Exposed("visitor-1", "5001", "6001", report_segments(STATE)),
-        *conversions(
-            ruleset, "order", "visitor-1", STATE, is_repeated=False, goal_data={"amount": 10.3, "transactionId": "t1"}
-        ),
-    )
+    segments = report_segments(STATE)
+    converted = Converted("visitor-1", "7001", STATE.bucketing, {"amount": 10.3, "transactionId": "t1"}, segments)
+    told = (Exposed("visitor-1", "5001", "6001", segments), *conversions(converted, is_repeated=False))
     assert tracking_body("1001", "2002", told, source="js5.0.1").decode() == EXAMPLE
 
 
-def test_the_service_takes_it(ruleset):
+def test_the_service_takes_it():
     """A strict service takes a body with several visitors, agent and secret as it wants them."""
     import urllib.request
 
@@ -63,51 +52,27 @@ def test_the_service_takes_it(ruleset):
         urllib.request.urlopen(request, timeout=5).close()
         assert [visitor for visitor, _ in service.events] == ["a", "a", "b"]
         assert service.refused == []
-    del ruleset
-
-
-def test_what_is_new_is_exposed(ruleset):
-    """A drawn variation is told, one that the visitor has had is not."""
-    experience = ruleset.experiences["exp"]
-    fresh, sticky = experience.decide("v", VisitorState()), experience.decide("v", STATE)
-    assert exposures("v", STATE, [sticky, fresh]) == (
-        Exposed(
-            "v",
-            "5001",
-            fresh.variation.id,
-            {"country": "FR", "browser": "CH", "source": "search", "customSegments": ["8001"]},
-        ),
-    )
 
 
 @pytest.mark.parametrize(
-    ("settings", "count"),
+    ("goal_data", "settings", "with_data"),
     [
-        ({"is_repeated": False}, 1),
-        ({"is_repeated": False, "goal_data": {"amount": 1}}, 2),
-        ({"is_repeated": True, "goal_data": {"amount": 1}}, 0),
-        ({"is_repeated": True, "goal_data": {"amount": 1}, "repeats_transactions": True}, 1),
-        ({"is_repeated": True, "repeats_transactions": True}, 0),
-        ({"is_repeated": False, "rule_data": {"sum": 5}}, 0),
-        ({"is_repeated": False, "rule_data": {"sum": 10}}, 1),
+        ({}, {"is_repeated": False}, [False]),
+        ({"amount": 1}, {"is_repeated": False}, [False, True]),
+        ({"amount": 1}, {"is_repeated": True}, []),
+        ({"amount": 1}, {"is_repeated": True, "repeats_transactions": True}, [True]),
+        ({}, {"is_repeated": True, "repeats_transactions": True}, []),
     ],
 )
-def test_how_often_a_conversion_is_told(ruleset, settings, count):
-    """Once, with goal data once more; rules are looked at only when there is something to match."""
-    found = conversions(ruleset, "order", "v", STATE, **settings)
-    assert len(found) == count
-    assert ["goalData" in one.event()["data"] for one in found] == {
-        0: [],
-        1: ["repeats_transactions" in settings],
-        2: [False, True],
-    }[count]
-    assert conversions(ruleset, "unknown", "v", STATE, **settings) == ()
+def test_how_often_a_conversion_is_told(goal_data, settings, with_data):
+    """Once, with goal data once more; repeated only its goal data, and only if so wished."""
+    found = conversions(Converted("v", "7001", {"5001": "6001"}, goal_data), **settings)
+    assert ["goalData" in one.event()["data"] for one in found] == with_data
 
 
-def test_no_bucketing_is_left_out(ruleset):
+def test_no_bucketing_is_left_out():
     """A visitor in no experience converts too, without bucketing data."""
-    (one,) = conversions(ruleset, "7001", "v", VisitorState(), is_repeated=False)
-    assert one.event() == {"eventType": "conversion", "data": {"goalId": "7001"}}
+    assert Converted("v", "7001").event() == {"eventType": "conversion", "data": {"goalId": "7001"}}
 
 
 def test_visitors_come_in_the_order_of_their_first_event():
