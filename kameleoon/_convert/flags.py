@@ -213,6 +213,7 @@ class ConvertFlags:
 
     consent_required = False
     settings = _SETTINGS
+    pattern_timeouts = 0  # nobody counts them
 
     def __init__(self, project: ConvertRuleset) -> None:
         self.project = project

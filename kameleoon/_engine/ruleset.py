@@ -144,6 +144,11 @@ class Ruleset:
         """Time of the last change, in milliseconds since 1970; 0 when unknown."""
         return self.data_file.date_modified
 
+    @property
+    def pattern_timeouts(self) -> int:
+        """How often a pattern ran out of time so far."""
+        return self.patterns.timeouts
+
     def walk(self, key: str, record: VisitorRecord | None, code: str, now_ms: int) -> Walk:
         """See `AnyRuleset.walk`."""
         return walk(self, self.flag(key), record, code, now_ms)

@@ -79,6 +79,10 @@ class AnyRuleset(Protocol):
     def problems(self) -> Iterable[Problem]:
         """What was found out of service so far."""
 
+    @property
+    def pattern_timeouts(self) -> int:
+        """How often a pattern ran out of time so far."""
+
     def flag(self, key: str) -> AnyFlag:
         """
         A flag.

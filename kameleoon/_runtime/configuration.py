@@ -59,6 +59,7 @@ class Configuration:
         self._publishing = threading.Lock()
         self._asked = 0
         self._published = 0
+        self._earlier_timeouts = 0
         self._has_last_good = True
 
     @property
@@ -70,6 +71,11 @@ class Configuration:
     def is_attempted(self) -> bool:
         """Whether the first fetch is over, however it ended."""
         return self._attempted
+
+    @property
+    def pattern_timeouts(self) -> int:
+        """How often a pattern of this or an earlier configuration ran out of time in this process."""
+        return self._earlier_timeouts + self.ruleset.pattern_timeouts
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until the first fetch is over, and say whether a configuration is in force."""
@@ -84,6 +90,7 @@ class Configuration:
         """In a forked child: waiters of the parent are not waited for here, nor is what its threads had begun."""
         self._changed = threading.Condition()
         self._publishing = threading.Lock()
+        self._earlier_timeouts = -self.ruleset.pattern_timeouts
 
     def refresh(self, ts: int | None = None, *, announced: bool = False) -> Flow[bool]:
         """
@@ -150,6 +157,7 @@ class Configuration:
                 # It was asked for earlier and took longer than what is in force by now (faults B18).
                 return
             self._published = max(order, self._published)
+            self._earlier_timeouts = self.pattern_timeouts
             self.ruleset = ruleset
             self._known = fetched
             self.endpoints = self.endpoints.with_data_domain(ruleset.settings.data_api_domain)

@@ -216,6 +216,7 @@ class Core:
             events_pending=self.tracker.pending,
             requests_retried=counters.retried,
             visitors=len(self.store),
+            pattern_timeouts=self.configuration.pattern_timeouts,
         )
 
     # --- background work ----------------------------------------------------------------------------------------------

@@ -18,6 +18,8 @@ class Stats:
         events_pending: Waiting, or on their way at this moment.
         requests_retried: Tracking requests that failed, whose events were kept to be sent again.
         visitors: Visitor codes known now; 0 once the client is closed.
+        pattern_timeouts: Times that a regular expression of the configuration took too long for a visitor's text, which then counted as
+            not matching. Those of a Convert project are not counted.
     """
 
     events_produced: int
@@ -26,3 +28,4 @@ class Stats:
     events_pending: int
     requests_retried: int
     visitors: int
+    pattern_timeouts: int = 0

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import time
 
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 from kameleoon import Cookie, CustomData, KameleoonClientConfig, PageView
 from kameleoon._engine.patterns import MAX_PATTERN, Patterns, Unreadable, longest_safe
 from kameleoon._engine.ruleset import compile_ruleset
+from kameleoon._transport.flow import run
 from kameleoon.client import KameleoonClient
 
 EVIL = [
@@ -167,10 +170,29 @@ def test_an_evaluation_returns_within_50_ms(fields):
             assert client.is_feature_active(code, "f") is False
             assert time.thread_time() - started < 0.05
         ruleset = client._core.evaluation.ruleset
-        assert ruleset.patterns.timeouts == 3
+        assert ruleset.patterns.timeouts == client.stats().pattern_timeouts == 3
         assert len([problem for problem in ruleset.problems if "too long" in problem.reason]) == 1
         client.add_data("good", *told("aaa"))
         assert client.is_feature_active("good", "f") is True
+
+
+def test_timeouts_are_counted_over_all_configurations(tmp_path):
+    """What ran out of time under an earlier configuration still counts in the client's figures."""
+    path = tmp_path / "configuration.json"
+    fields = {"targetingType": "PAGE_TITLE", "matchType": "REGULAR_EXPRESSION", "title": EVIL[0]}
+    path.write_text(json.dumps(condition(**fields)))
+    with KameleoonClient("patterns", KameleoonClientConfig(source=path, multi_threading=False)) as client:
+        client.wait_init()
+        client.add_data("v", *told("a" * 40 + "!"))
+        assert client.is_feature_active("v", "f") is False
+        path.write_text(json.dumps({**condition(**fields), "dateModified": 2}))
+        os.utime(path, (1, 1))
+        run(client._core.configuration.refresh(), client._core.sender)
+        assert client.get_data_file().date_modified == 2
+        assert client.stats().pattern_timeouts == 1
+        client.add_data("w", *told("a" * 41 + "!"))
+        assert client.is_feature_active("w", "f") is False
+        assert client.stats().pattern_timeouts == 2
 
 
 def test_the_time_comes_from_the_settings():
