@@ -146,7 +146,7 @@ class KameleoonClient:
             VisitorCodeInvalid: The code found is longer than 255 characters, or the default is empty.
         """
         self._core.revive_after_fork()
-        self._core.background.serve()
+        self._core.serve()
         return self._core.visitor_codes.of_request(cookies_readonly, cookies, default_visitor_code)
 
     def set_legal_consent(
@@ -166,6 +166,7 @@ class KameleoonClient:
         """
         self._core.enter(visitor_code)
         self._core.visitor_codes.set_consent(visitor_code, consent, cookies)
+        self._core.tracker.consented(visitor_code)
 
     def legal_consent(self, visitor_code: str) -> bool | None:
         """What the visitor said, as told by `set_legal_consent`; ``None`` when nothing is known. The code is not checked."""
@@ -242,7 +243,7 @@ class KameleoonClient:
             self._core.identify(visitor_code, is_unique_identifier)
         self.add_data(visitor_code, conversion)
         self._core.tracker.register(visitor_code)
-        self._core.background.serve()
+        self._core.serve()
 
     @overload
     def flush(

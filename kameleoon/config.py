@@ -11,7 +11,8 @@ Source:
 import logging
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -65,6 +66,8 @@ class KameleoonClientConfig:
         cookie_secure: Whether the visitor cookie has ``Secure``; off by default.
         cookie_samesite: The visitor cookie's ``SameSite``: ``Strict``, ``Lax`` or ``None``, this as a string.
         cookie_removed_on_refusal: Whether refused consent deletes the visitor cookie; off by default.
+        destinations: Where exposures and conversions go beside the service, see `kameleoon.destinations`; in a file a list of
+            entries with ``type`` and options.
 
     Raises:
         ConfigCredentialsInvalid: Client id or secret is missing, empty or no string.
@@ -98,6 +101,7 @@ class KameleoonClientConfig:
         cookie_secure: bool | None = None,
         cookie_samesite: SameSite | None = None,
         cookie_removed_on_refusal: bool | None = None,
+        destinations: Sequence[object] | None = None,
     ) -> None:
         if logger is not None:
             warnings.warn(
@@ -125,6 +129,7 @@ class KameleoonClientConfig:
             "cookie_secure": cookie_secure,
             "cookie_samesite": cookie_samesite,
             "cookie_removed_on_refusal": cookie_removed_on_refusal,
+            "destinations": destinations,
         }
         self._take({name: value for name, value in arguments.items() if value is not None}, {}, None)
 
@@ -172,7 +177,10 @@ class KameleoonClientConfig:
 
     def _read_in_file(self, name: str, setting: Setting, value: object, path: Path | None) -> object:
         try:
-            return (setting.read_yaml or setting.read)(name, value)
+            found = (setting.read_yaml or setting.read)(name, value)
+            if name == "destinations":
+                return tuple(replace(one, place=f"{path}: {one.place}") for one in found)
+            return found
         except RefusedError as refusal:
             self._problems[name] = f"{path}: {name} is {displayed(name, value)}, allowed is {refusal}"
             if name in CREDENTIALS:
@@ -242,6 +250,7 @@ class KameleoonClientConfig:
             cookie_secure=values["cookie_secure"],
             cookie_samesite=values["cookie_samesite"],
             cookie_removed_on_refusal=values["cookie_removed_on_refusal"],
+            destinations=values["destinations"],
             logger=values["logger"],
         )
 
@@ -333,6 +342,11 @@ class KameleoonClientConfig:
     def source(self) -> object | None:
         """Where configuration comes from, ``None`` for the service; a path as text from a file or variable."""
         return cast("object | None", self._values["source"])
+
+    @property
+    def destinations(self) -> tuple[object, ...]:
+        """Where exposures and conversions go beside the service, as given."""
+        return cast("tuple[object, ...]", self._values["destinations"])
 
     @property
     def base_url(self) -> str | None:

@@ -6,6 +6,7 @@ Nothing here is about flags. What a call of the application means for them is in
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 import time
@@ -16,6 +17,7 @@ from kameleoon._runtime.announcements import Announcements
 from kameleoon._runtime.backend import make_backend
 from kameleoon._runtime.configuration import Configuration
 from kameleoon._runtime.evaluation import Evaluation, now_ms
+from kameleoon._runtime.forwarding import Forwarding
 from kameleoon._runtime.intake import check_code
 from kameleoon._runtime.remote import RemoteData
 from kameleoon._runtime.streaming import Streaming
@@ -34,6 +36,7 @@ from kameleoon._workers import lifetime
 from kameleoon._workers.background import Background
 from kameleoon._workers.loop import run_schedule
 from kameleoon._workers.schedule import Job, Schedule
+from kameleoon.destinations.make import make_feeds
 from kameleoon.exceptions import Initialization, KameleoonError
 from kameleoon.logging.kameleoon_logger import KameleoonLogger
 from kameleoon.stores import MemoryStore, RedisStore, VisitorStore
@@ -69,6 +72,7 @@ class Core:
 
     Raises:
         KameleoonError: ``visitor_store`` is no store.
+        ConfigException: Source or destinations cannot be used.
 
     Attributes:
         is_forked: Whether the process was forked since the last call, so that `revive_after_fork` has something to do.
@@ -82,6 +86,7 @@ class Core:
         self.is_forked = False
         self.is_closed = False
         self.clock = time.monotonic
+        self._feeds = make_feeds(settings.destinations)
         self.announcements = Announcements(f"kameleoon-events-{site_code}", threaded=threaded)
         endpoints = Endpoints(site_code, settings.environment, settings.network_domain, settings.base_url)
         self.tokens = TokenSource(endpoints.token(), settings.client_id, settings.client_secret)
@@ -101,13 +106,16 @@ class Core:
         )
         self.sender = RequestsSender(self.announcements.request_made)
         self.async_sender = AiohttpSender(self.announcements.request_made)
+        # What destinations are sent is nothing that handlers of the service's requests expect.
+        self._forwarding_sender = RequestsSender()
         self._pid = os.getpid()
         self._make_workings(threaded=threaded)
         lifetime.watch(self)
-        if threaded and self.backend.makes_requests:
+        if threaded and (self._feeds or self.backend.makes_requests):
             # Were the worker to import it while the application forks, the child would wait for that import for ever.
             import kameleoon._transport.requests_wire  # noqa: F401, PLC0415 - costs time and memory
         self.background.start()
+        self.forwarding.start()
 
     def _make_workings(self, *, threaded: bool) -> None:
         """Make what belongs to one process: what it has to send, its threads and their work."""
@@ -115,8 +123,23 @@ class Core:
         self.counters = Counters()
         self.outbox = self._make_outbox()
         self.delivery = Delivery(self.outbox, self._post_lines, self.counters, self.clock, time.time)
+        self.forwarding = Forwarding(
+            self._feeds,
+            self.outbox,
+            self.configuration,
+            self._forwarding_sender,
+            f"kameleoon-destination-{self.site_code}",
+            self.clock,
+            threaded=threaded,
+        )
         self.tracker = Tracker(
-            self.configuration, self.store, self.outbox, self.delivery, self.counters, is_offline=self.is_offline
+            self.configuration,
+            self.store,
+            self.outbox,
+            self.delivery,
+            self.counters,
+            self.forwarding,
+            is_offline=self.is_offline,
         )
         self.streaming = Streaming(
             f"kameleoon-stream-{self.site_code}",
@@ -129,7 +152,7 @@ class Core:
 
     def _make_outbox(self) -> Outbox:
         data_dir = self.settings.data_dir
-        if data_dir is None or self.is_offline:
+        if data_dir is None or (self.is_offline and not self._feeds):
             return MemoryOutbox()
         from kameleoon._tracking.disk import DiskOutbox, outbox_path  # noqa: PLC0415 - sqlite3 is for those who keep events
 
@@ -178,23 +201,41 @@ class Core:
                 self.tracker.register(visitor_code)
             if is_durable:
                 self.tracker.collect()
-            self.background.serve()
+            self.serve()
             return None
         sent, dropped = self.counters.sent, self.counters.dropped
+        destinations = self.forwarding.stats() if timeout is not None else {}
+        is_collected = True
         if visitor_code is None:
-            self.tracker.flush_all(at_once=True, by_caller=is_durable)
+            is_collected = self.tracker.flush_all(at_once=True, by_caller=is_durable)
         else:
             # A flush that is only instant leaves the visitor registered, as the service's own SDK does.
             self.tracker.claim(visitor_code, is_done=timeout is not None)
+        # Nobody works for a closed client any more, so that waiting would be for nothing.
+        until_s = self.clock() + (0.0 if self.is_closed else timeout or 0.0)
+        # Without a thread the requests are made by the caller, who must be back in time.
+        deadline_s = None if timeout is None or self.background.is_threaded else until_s
         if timeout is not None:
-            # Without a thread the requests are made by the caller, who must be back in time.
-            self.tracker.press(None if self.background.is_threaded else self.clock() + timeout)
+            self.tracker.press(deadline_s and self.forwarding.share(deadline_s))
         runs = self.background.hasten(_DELIVERY)
+        wait = self.forwarding.press(deadline_s) if is_collected else None
         if timeout is None:
             return None
-        # Nobody works for a closed client any more, so that waiting would be for nothing.
-        self.background.wait_for(_DELIVERY, runs, 0.0 if self.is_closed else timeout)
-        return FlushResult(self.counters.sent - sent, self.tracker.pending, self.counters.dropped - dropped)
+        self.background.wait_for(_DELIVERY, runs, until_s - self.clock())
+        if wait is None:
+            wait = self.forwarding.press(deadline_s)
+        wait(until_s)
+        return FlushResult(
+            self.counters.sent - sent,
+            self.tracker.pending,
+            self.counters.dropped - dropped,
+            self.forwarding.result_since(destinations),
+        )
+
+    def serve(self) -> None:
+        """Without threads: do all that is due, unless another caller is at it, or an event loop runs here and would be held up."""
+        self.background.serve()
+        self.forwarding.serve()
 
     def run(self, flow: Flow[T]) -> T:
         """Do *flow* in this thread."""
@@ -217,6 +258,7 @@ class Core:
             requests_retried=counters.retried,
             visitors=len(self.store),
             pattern_timeouts=self.configuration.pattern_timeouts,
+            destinations=self.forwarding.stats(),
         )
 
     # --- background work ----------------------------------------------------------------------------------------------
@@ -224,7 +266,19 @@ class Core:
     async def run_background(self) -> None:
         """Do the work on the running event loop, until `close`."""
         self.revive_after_fork()
-        await run_schedule(self.schedule, self.async_sender, lambda: self.is_closed)
+        # Each destination is worked for by a task of its own, so that a slow one delays nobody.
+        sender = AiohttpSender()
+        tasks = [
+            asyncio.create_task(run_schedule(schedule, sender, lambda: self.is_closed))
+            for schedule in self.forwarding.schedules()
+        ]
+        try:
+            await run_schedule(self.schedule, self.async_sender, lambda: self.is_closed)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await sender.aclose()
 
     def _jobs(self) -> list[Job]:
         now_s, tracking_interval_s = self.clock(), self.settings.tracking_interval_s
@@ -283,6 +337,7 @@ class Core:
         self._make_workings(threaded=self.background.is_threaded)
         self._follow_stream()
         self.background.start()
+        self.forwarding.start()
         lifetime.watch_worker_end()
         KameleoonLogger.info("Forked: this process works on its own, the parent sends what it had")
 
@@ -301,15 +356,23 @@ class Core:
                 return
             self.is_closed = True
         lifetime.unwatch(self)
-        self.schedule.wake()
+        for schedule in [self.schedule, *self.forwarding.schedules()]:
+            schedule.wake()
         deadline_s = self.clock() + (self.settings.exit_timeout_s if timeout is None else timeout)
         self.tracker.collect_everything()
         self.background.stop(0.0)
-        self._deliver_rest(deadline_s)
+        wait_for_destinations = self.forwarding.press(deadline_s) if self.background.is_threaded else None
+        if not self.is_offline:
+            self._deliver_rest(self.forwarding.share(deadline_s) if wait_for_destinations is None else deadline_s)
+        if wait_for_destinations is None:
+            wait_for_destinations = self.forwarding.press(deadline_s)
+        wait_for_destinations(deadline_s)
+        self._forwarding_sender.close()
         # Ends a fetch that still waits for its answer, so that the worker need not be waited for that long.
         self.sender.close()
         self.streaming.close(_PATIENCE_S)
         self.background.stop(max(_PATIENCE_S, deadline_s - self.clock()))
+        self.forwarding.close(deadline_s)
         if len(self.outbox) and self.outbox.is_durable:
             KameleoonLogger.warning("%d events are not sent yet, and are kept on disk", len(self.outbox))
         elif len(self.outbox):

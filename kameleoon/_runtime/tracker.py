@@ -1,8 +1,9 @@
-"""Who has something to send, and the way of it: registered, claimed from the store, made into lines, delivered."""
+"""Who has something to send, and the way of it: registered, claimed from the store, made into lines and events, delivered."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from kameleoon._runtime.intake import map_to_itself
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from kameleoon._runtime.configuration import Configuration
+    from kameleoon._runtime.forwarding import Events, Forwarding
     from kameleoon._tracking.delivery import Counters, Delivery
     from kameleoon._tracking.lines import Line
     from kameleoon._tracking.outbox import Outbox
@@ -30,10 +32,24 @@ _PAUSE = Pause(0.0005)
 """Long enough that other threads, or the other tasks of an event loop, get their turn."""
 
 _HANDED_OVER = 2_000
-"""Lines put into the outbox at once, at least: an outbox on disk waits for the disk each time."""
+"""Lines and events put into the outbox at once, at least: an outbox on disk waits for the disk each time."""
+
+_LOOKED_AT = 100
+"""Visitors with events that wait for their consent who are looked at in one round."""
 
 _MANY = 2_000
 """From so many visitors on, a flush of all looks through them in the background rather than in the caller's thread."""
+
+
+@dataclass(slots=True)
+class Ready:
+    """What goes into the outbox together: all of it, or nothing."""
+
+    lines: list[Line] = field(default_factory=list)
+    events: Events = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.lines) + sum(map(len, self.events.values()))
 
 
 class Tracker:
@@ -46,7 +62,8 @@ class Tracker:
         outbox: Where lines wait.
         delivery: Sends them.
         counters: Kept up to date.
-        is_offline: Whether nothing is ever sent.
+        forwarding: The destinations, told of the same as the service.
+        is_offline: Whether nothing is ever sent to the service.
 
     Attributes:
         register: Call it with a visitor code that has something to send; costs no more than adding to a set.
@@ -59,6 +76,7 @@ class Tracker:
         outbox: Outbox,
         delivery: Delivery,
         counters: Counters,
+        forwarding: Forwarding,
         *,
         is_offline: bool = False,
     ) -> None:
@@ -67,6 +85,7 @@ class Tracker:
         self._outbox = outbox
         self._delivery = delivery
         self._counters = counters
+        self._forwarding = forwarding
         self._registered: set[str] = set()
         self._announced: set[str] = set()
         self._asked_for_all: list[Callable[[], Iterator[None]]] = []
@@ -75,7 +94,8 @@ class Tracker:
         self._has_told_broken = False
         self._is_dropping = False
         self._is_offline = is_offline
-        self.register = _ignore if is_offline else self._registered.add
+        self._is_idle = is_offline and not forwarding
+        self.register = _ignore if self._is_idle else self._registered.add
 
     @property
     def pending(self) -> int:
@@ -86,15 +106,18 @@ class Tracker:
 
     def track(self) -> Flow[None]:
         """One round: what is registered and what of ended sessions is unsent goes out."""
+        self._forwarding.renew()
         yield from _at_leisure(self._collect())
-        yield from self._delivery.deliver()
+        if not self._is_offline:
+            yield from self._delivery.deliver()
 
     def deliver_now(self) -> Flow[None]:
         """Send what the outbox holds, and what `flush_all` left to be looked through."""
         at_once, self._at_once = self._at_once, False
         deadline_s, self._deadline_s = self._deadline_s, None
         yield from _at_leisure(self._collect_asked())
-        yield from self._delivery.deliver(at_once=at_once, deadline_s=deadline_s)
+        if not self._is_offline:
+            yield from self._delivery.deliver(at_once=at_once, deadline_s=deadline_s)
 
     def press(self, deadline_s: float | None = None) -> None:
         """
@@ -108,7 +131,7 @@ class Tracker:
 
     # --- what is to be sent -------------------------------------------------------------------------------------------
 
-    def flush_all(self, *, at_once: bool, by_caller: bool) -> None:
+    def flush_all(self, *, at_once: bool, by_caller: bool) -> bool:
         """
         Register every visitor that holds anything that is, or was, to be sent. Touches no session.
 
@@ -120,26 +143,32 @@ class Tracker:
                 told once more, as active, unless he was the first.
             by_caller: Look through them here and now. Otherwise, if they are many, `track` or `deliver_now` does.
 
+        Returns:
+            Whether they are looked through.
+
         Source:
             ``tests/vectors/tracking.json``, cases ``tracking-010-03`` and ``tracking-011-06``.
         """
         steps = self._collect_all if at_once else self._register_all
         if by_caller or len(self._store) < _MANY:
             _exhaust(steps())
-        elif steps not in self._asked_for_all:
+            return True
+        if steps not in self._asked_for_all:
             self._asked_for_all.append(steps)
+        return False
 
     def collect(self) -> None:
         """Move what is registered, and what ended sessions had unsent, into the outbox."""
         _exhaust(self._collect())
 
     def collect_everything(self) -> None:
-        """Move all that is unsent of anybody into the outbox, registered or not; announces nobody."""
-        for code, is_sendable in self._store.codes() if not self._is_offline else ():
+        """Move all that is unsent of anybody into the outbox, registered or not; announces nobody, and waits for nobody's consent."""
+        for code, is_sendable in self._store.codes() if not self._is_idle else ():
             visitor = self._store.peek(code) if is_sendable else None
             if visitor is not None and is_pending(visitor.record):
                 self.register(code)
         self.collect()
+        self._collect_decided(self._forwarding.waiting_codes(), is_last=True)
 
     def claim(self, code: str, *, is_done: bool) -> None:
         """
@@ -151,10 +180,21 @@ class Tracker:
         """
         if is_done:
             self._registered.discard(code)
-        self._put(self._lines_of([code]))
+        ready = Ready()
+        self._write_all([code], ready)
+        self._put(ready)
+
+    def consented(self, code: str) -> None:
+        """The visitor gave or refused consent: destinations need not wait for his word any more."""
+        visitor = self._store.peek(code) if self._forwarding else None
+        if visitor is not None:
+            self._forwarding.hasten(code)
+            if is_pending(visitor.record):
+                self.register(code)
 
     def _collect(self) -> Iterator[None]:
         yield from self._collect_asked()
+        self._collect_decided(self._forwarding.waiting_codes(_LOOKED_AT))
         yield from self._collect_ended()
         yield from self._claim_registered()
 
@@ -208,18 +248,18 @@ class Tracker:
         return True
 
     def _claim_all(self, codes: Sequence[str], is_wanted: Callable[[str], bool]) -> Iterator[None]:
-        lines: list[Line] = []
+        ready = Ready()
         try:
             for start in range(0, len(codes), _STEP):
-                lines += self._lines_of([code for code in codes[start : start + _STEP] if is_wanted(code)])
-                if len(lines) >= _HANDED_OVER:
-                    ready, lines = lines, []
-                    self._put(ready)
+                self._write_all([code for code in codes[start : start + _STEP] if is_wanted(code)], ready)
+                if len(ready) >= _HANDED_OVER:
+                    full, ready = ready, Ready()
+                    self._put(full)
                 yield
         finally:
-            self._put(lines)
+            self._put(ready)
 
-    def _lines_of(self, codes: Sequence[str]) -> list[Line]:
+    def _write_all(self, codes: Sequence[str], ready: Ready) -> None:
         ruleset = self._configuration.ruleset
         mapping_index = ruleset.catalogue.mapping_index
         if mapping_index is not None:
@@ -227,36 +267,50 @@ class Tracker:
                 visitor = self._store.peek(code)
                 if visitor is not None and visitor.is_unique and not visitor.record.mapping_identifier:
                     map_to_itself(self._store, mapping_index, code, _now_ms())
-        lines: list[Line] = []
         for code, unsent in self._store.claim(codes, consent_required=ruleset.consent_required):
+            if unsent is not None:
+                self._forwarding.tell(code, unsent, ready.events)
             if unsent is not None or not ruleset.consent_required:
-                lines += self._write(code, unsent)
-        return lines
+                ready.lines += self._write(code, unsent)
+
+    def _collect_decided(self, codes: Sequence[str], *, is_last: bool = False) -> None:
+        """Move what waited for the consent of *codes* into the outbox, as far as it is decided."""
+        ready = Ready()
+        for code in codes:
+            visitor = self._store.peek(code)
+            consent = None if visitor is None else visitor.record.consent
+            if visitor is None or is_last:
+                self._forwarding.end(code, consent, ready.events)
+            else:
+                self._forwarding.decide(code, consent, ready.events)
+        self._put(ready)
 
     def _collect_ended(self) -> Iterator[None]:
         ended = self._store.expire()
         ended.reverse()
-        lines: list[Line] = []
+        ready = Ready()
         try:
             while ended:
-                lines += self._last_lines_of(*ended.pop())
-                if len(lines) >= _HANDED_OVER:
-                    ready, lines = lines, []
-                    self._put(ready)
+                self._write_last(*ended.pop(), ready)
+                if len(ready) >= _HANDED_OVER:
+                    full, ready = ready, Ready()
+                    self._put(full)
                 if len(ended) % _STEP == 0:
                     yield
         finally:
             # The store holds them no more: whoever ends this round early must not lose them.
             for code, visitor in reversed(ended):
-                lines += self._last_lines_of(code, visitor)
-            self._put(lines)
+                self._write_last(code, visitor, ready)
+            self._put(ready)
 
-    def _last_lines_of(self, code: str, visitor: Visitor) -> list[Line]:
+    def _write_last(self, code: str, visitor: Visitor, ready: Ready) -> None:
         self._forget(code)
-        if not is_pending(visitor.record):
-            return []
-        unsent = take_unsent(visitor, consent_required=self._configuration.ruleset.consent_required)
-        return [line for line in self._write(code, unsent) if "&eventType=activity&" not in line.text]
+        if is_pending(visitor.record):
+            unsent = take_unsent(visitor, consent_required=self._configuration.ruleset.consent_required)
+            self._forwarding.tell(code, unsent, ready.events)
+            ready.lines += [line for line in self._write(code, unsent) if "&eventType=activity&" not in line.text]
+        if self._forwarding and self._store.peek(code) is None:
+            self._forwarding.end(code, visitor.record.consent, ready.events)
 
     def _forget(self, code: str) -> None:
         """A session ended: nothing is told of the visitor any more, unless he is back."""
@@ -267,7 +321,7 @@ class Tracker:
                 self._registered.add(code)
 
     def _write(self, code: str, unsent: Unsent | None) -> list[Line]:
-        return make_lines(code, unsent, on_broken=self._leave_out)
+        return [] if self._is_offline else make_lines(code, unsent, on_broken=self._leave_out)
 
     def _leave_out(self, item: object, error: Exception) -> None:
         self._counters.add(produced=1, dropped=1)
@@ -278,11 +332,12 @@ class Tracker:
                 "%s could not be written as an event and was left out: %s", kind, type(error).__name__
             )
 
-    def _put(self, lines: list[Line]) -> None:
-        if lines and not self._is_offline:
-            self._counters.add(produced=len(lines))
-            dropped = self._outbox.put(lines)
+    def _put(self, ready: Ready) -> None:
+        if ready.lines or ready.events:
+            self._counters.add(produced=len(ready.lines))
+            dropped = self._outbox.put(ready.lines, ready.events)
             self._counters.add(dropped=dropped)
+            self._forwarding.noticed(ready.events)
             if dropped and not self._is_dropping:
                 KameleoonLogger.warning("Too many events wait to be sent: the oldest are given up; stats() counts them")
             self._is_dropping = bool(dropped)

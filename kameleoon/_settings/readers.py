@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 from urllib.parse import urlsplit
 
-from kameleoon._settings.values import SameSite
+from kameleoon._settings.values import InFile, SameSite
 from kameleoon.exceptions import ConfigCredentialsInvalid, ConfigException
 from kameleoon.logging.kameleoon_logger import KameleoonLogger
 
@@ -148,6 +148,16 @@ def _refuse_in_file(_: str, __: object) -> NoReturn:
     _refuse("nothing in a file: it is given as an argument")
 
 
+def _read_destinations(_: str, value: object) -> tuple[object, ...]:
+    return tuple(value) if isinstance(value, (list, tuple)) else _refuse("a list of destinations")
+
+
+def _read_destinations_yaml(_: str, value: object) -> tuple[object, ...]:
+    if not isinstance(value, list):
+        _refuse("a list, each with type and options")
+    return tuple(InFile(f"destinations[{place}]", one) for place, one in enumerate(value))
+
+
 def _read_logger(_: str, value: object) -> logging.Logger:
     return value if isinstance(value, logging.Logger) else _refuse("a logging.Logger, given as an argument")
 
@@ -250,6 +260,7 @@ SETTINGS: Final[dict[str, Setting]] = {
     "cookie_secure": Setting(False, _read_flag, parse=_parse_flag),
     "cookie_samesite": Setting(None, _read_samesite),
     "cookie_removed_on_refusal": Setting(False, _read_flag, parse=_parse_flag),
+    "destinations": Setting((), _read_destinations, _read_destinations_yaml, parse=None),
 }
 
 
@@ -275,10 +286,13 @@ def displayed(name: str, value: object) -> str:
     """
     Show a value, cut when long.
 
-    Of a credential only stars and the last four characters are shown, and its type if wrong; of a URL nothing before an ``@``.
+    Of a credential only stars and the last four characters are shown, and its type if wrong; of a URL nothing before an ``@``; of
+    destinations their types.
     """
     if name == "base_url" and isinstance(value, str) and "@" in value:
         value = f"****@{value.rpartition('@')[2]}"
+    if name == "destinations" and isinstance(value, (list, tuple)):
+        return f"[{', '.join(type(one).__name__ for one in value)}]"  # they may hold secrets
     if name not in CREDENTIALS:
         shown = repr(value)
         return shown if len(shown) <= 100 else f"{shown[:97]}..."

@@ -3,9 +3,23 @@
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 SameSite: TypeAlias = Literal["Strict", "Lax", "None"]
+
+
+@dataclass(frozen=True, slots=True)
+class InFile:
+    """
+    A part of a settings file that another room reads.
+
+    Attributes:
+        place: File and place in it, for messages.
+        value: What stands there; it may hold secrets.
+    """
+
+    place: str
+    value: Any = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +48,7 @@ class Settings:
         cookie_secure: Whether the visitor cookie has ``Secure``.
         cookie_samesite: The visitor cookie's ``SameSite``, ``None`` for none.
         cookie_removed_on_refusal: Whether refused consent deletes the visitor cookie.
+        destinations: Where exposures and conversions go beside the service: destinations, feeds, or what a file says of them.
         logger: The standard logger to use in place of ``Kameleoon SDK``, ``None`` for that one.
     """
 
@@ -57,4 +72,5 @@ class Settings:
     cookie_secure: bool
     cookie_samesite: SameSite | None
     cookie_removed_on_refusal: bool
+    destinations: tuple[object, ...]
     logger: logging.Logger | None

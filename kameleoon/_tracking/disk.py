@@ -18,12 +18,14 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
+from kameleoon._tracking import queues
 from kameleoon._tracking.lines import Line
 from kameleoon._tracking.outbox import MAX_BATCH_BYTES, Batch, MemoryOutbox, size_of
+from kameleoon._tracking.queues import Bounds, DiskQueue, Queue
 from kameleoon.logging.kameleoon_logger import KameleoonLogger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 MAX_DISK_LINES = 5_000_000
@@ -146,6 +148,7 @@ class DiskOutbox:
         self._is_failing = False
         self._try_again_at_s = 0.0
         self._known_lines = 0
+        self._has_queues = False
         # Sent or refused, but SQLite could not remove them: they must not be sent again.
         self._done: set[int] = set()
         _watch_forks()
@@ -159,10 +162,20 @@ class DiskOutbox:
                 (self._known_lines,) = disk.execute("SELECT lines FROM totals").fetchone()
         return max(0, self._known_lines - len(self._done)) + len(self._memory)
 
-    def put(self, lines: Sequence[Line]) -> int:
-        """See `Outbox.put`. The lines are on disk when this returns."""
+    def queue(self, name: str, bounds: Bounds) -> DiskQueue:
+        """See `Outbox.queue`. It finds again what an earlier process left under this name."""
+        if not self._has_queues:
+            self._has_queues = True
+            with self._disk() as disk:
+                if disk is not None:
+                    queues.set_up(disk)
+        return DiskQueue(name, bounds, self._disk, self._now_ms)
+
+    def put(self, lines: Sequence[Line], events: Mapping[Queue, Sequence[str]] | None = None) -> int:
+        """See `Outbox.put`. The lines and events are on disk when this returns."""
         given_up = 0
         is_kept = False
+        turned_away: list[tuple[DiskQueue, int]] = []
         with self._disk() as disk:
             if disk is not None:
                 added_ms = self._now_ms()
@@ -172,11 +185,16 @@ class DiskOutbox:
                     [(line.visitor, line.text, line.user_agent, added_ms) for line in lines],
                 )
                 given_up = self._make_room(disk)
+                for queue, texts in (events or {}).items():
+                    assert isinstance(queue, DiskQueue)
+                    turned_away.append((queue, queue.insert(disk, texts)))
                 disk.execute("COMMIT")
                 self._known_lines += len(lines) - given_up
                 is_kept = True
         if not is_kept:
-            return self._memory.put(lines)
+            return self._memory.put(lines, events)
+        for own, count in turned_away:
+            own.turn_away(count)
         if self._is_failing:
             self._is_failing = False
             KameleoonLogger.info("Events are kept on disk again, in %s", str(self._path))
@@ -295,7 +313,7 @@ class DiskOutbox:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
         try:
-            self._connection = _connect(self._path)
+            self._connection = self._open()
         except sqlite3.OperationalError:
             raise
         except sqlite3.DatabaseError:
@@ -303,8 +321,18 @@ class DiskOutbox:
             aside = self._path.with_suffix(f".broken-{self._now_ms()}")
             self._path.rename(aside)
             KameleoonLogger.error("%s is damaged; it was renamed to %s", str(self._path), aside.name)
-            self._connection = _connect(self._path)
+            self._connection = self._open()
         return self._connection
+
+    def _open(self) -> sqlite3.Connection:
+        connection = _connect(self._path)
+        try:
+            if self._has_queues:
+                queues.set_up(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     def _hang_up(self) -> None:
         if self._connection is not None:

@@ -13,10 +13,13 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
+from kameleoon._tracking.queues import MemoryQueue
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from kameleoon._tracking.lines import Line
+    from kameleoon._tracking.queues import Bounds, Queue
 
 MAX_LINES = 1_000_000
 """Lines kept in memory at most; beyond it the oldest are given up."""
@@ -89,9 +92,22 @@ class Outbox(Protocol):
     def is_durable(self) -> bool:
         """See the class."""
 
-    def put(self, lines: Sequence[Line]) -> int:
+    def queue(self, name: str, bounds: Bounds) -> Queue:
         """
-        Add *lines* at the end.
+        A queue of events beside the lines, for `put`.
+
+        Args:
+            name: The destination's; no two of an outbox may have the same.
+            bounds: What it holds at most.
+        """
+
+    def put(self, lines: Sequence[Line], events: Mapping[Queue, Sequence[str]] | None = None) -> int:
+        """
+        Add *lines* at the end, and *events* to their queues; on disk all of them or none.
+
+        Args:
+            lines: Lines, may be none.
+            events: ``{queue of this outbox: events}``; what a queue has no room for it counts itself.
 
         Returns:
             How many lines, the oldest, had to be given up to make room.
@@ -147,8 +163,14 @@ class MemoryOutbox:
     def __len__(self) -> int:
         return len(self._waiting) + self._on_loan
 
-    def put(self, lines: Sequence[Line]) -> int:
+    def queue(self, name: str, bounds: Bounds) -> Queue:
+        """See `Outbox.queue`."""
+        return MemoryQueue(name, bounds)
+
+    def put(self, lines: Sequence[Line], events: Mapping[Queue, Sequence[str]] | None = None) -> int:
         """See `Outbox.put`."""
+        for queue, texts in (events or {}).items():
+            queue.put(texts)
         with self._lock:
             self._waiting.extend(lines)
             self._waiting_bytes += sum(map(size_of, lines))

@@ -23,6 +23,9 @@ class Unsent:
         user_agent: Goes with the visitor's first line of each request.
         may_announce: Whether a visitor without items may be told as active: consent does not stand against it.
         mapped: Indices of `custom_data` that map the visitor.
+        consent: What the visitor said then.
+        forced: Experiments whose variation is forced.
+        assigned: With conversions: ``((experiment id, variation id), …)`` of all that the visitor was given, not forced.
     """
 
     is_unique: bool
@@ -40,6 +43,9 @@ class Unsent:
     assignments: tuple[Assignment, ...] = ()
     segments: tuple[int, ...] = ()
     conversions: tuple[Converted, ...] = ()
+    consent: bool | None = None
+    forced: frozenset[int] = frozenset()
+    assigned: tuple[tuple[int, int], ...] = ()
 
 
 def take_unsent(visitor: Visitor, *, consent_required: bool) -> Unsent:
@@ -55,6 +61,9 @@ def take_unsent(visitor: Visitor, *, consent_required: bool) -> Unsent:
         Order and consent rules as recorded in ``tests/vectors/tracking.json`` and ``consent.json``.
     """
     record = visitor.record
+    forced = frozenset(record.forced or ())
+    conversions = _take_conversions(record)
+    assigned = _assigned(record, forced) if conversions else ()
     if consent_required and record.consent is not True:
         return Unsent(
             visitor.is_unique,
@@ -62,7 +71,10 @@ def take_unsent(visitor: Visitor, *, consent_required: bool) -> Unsent:
             record.user_agent,
             may_announce=False,
             assignments=_take_assignments(record, deliveries_only=True),
-            conversions=_take_conversions(record),
+            conversions=conversions,
+            consent=record.consent,
+            forced=forced,
+            assigned=assigned,
         )
     unsent = record.unsent
     mapped = frozenset(record.mapped or ())
@@ -85,7 +97,10 @@ def take_unsent(visitor: Visitor, *, consent_required: bool) -> Unsent:
         page_views=tuple(visit.view for url, visit in record.page_views.items() if (Kind.PAGE_VIEW, url) in unsent),
         assignments=_take_assignments(record, deliveries_only=False),
         segments=tuple(segment_id for segment_id in record.segments if (Kind.SEGMENT, segment_id) in unsent),
-        conversions=_take_conversions(record),
+        conversions=conversions,
+        consent=record.consent,
+        forced=forced,
+        assigned=assigned,
     )
     record.unsent = NOTHING_UNSENT  # most visitors are idle, and an empty set takes room
     return taken
@@ -99,6 +114,11 @@ def _take_assignments(record: VisitorRecord, *, deliveries_only: bool) -> tuple[
             assignment.unsent = False
             taken.append(assignment)
     return tuple(taken)
+
+
+def _assigned(record: VisitorRecord, forced: frozenset[int]) -> tuple[tuple[int, int], ...]:
+    given = list(record.assignments.values())
+    return tuple((one.experiment_id, one.variation_id) for one in given if one.experiment_id not in forced)
 
 
 def _take_conversions(record: VisitorRecord) -> tuple[Converted, ...]:

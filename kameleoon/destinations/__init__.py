@@ -2,7 +2,8 @@
 
 from kameleoon.destinations.commanders_act import CommandersAct
 from kameleoon.destinations.events import Conversion, Exposure
-from kameleoon.destinations.forwarder import DeadLetter, Forwarder
+from kameleoon.destinations.feed import ConsentRule, DeadLetter, Feed
+from kameleoon.destinations.forwarder import Forwarder
 from kameleoon.destinations.function import FunctionDestination
 from kameleoon.destinations.json_lines import JsonLines
 from kameleoon.destinations.protocol import Destination, EventRefused, Limits, Result, Verdict
@@ -10,11 +11,13 @@ from kameleoon.destinations.webhook import Webhook
 
 __all__ = [
     "CommandersAct",
+    "ConsentRule",
     "Conversion",
     "DeadLetter",
     "Destination",
     "EventRefused",
     "Exposure",
+    "Feed",
     "Forwarder",
     "FunctionDestination",
     "JsonLines",

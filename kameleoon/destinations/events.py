@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import uuid
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 def _new_id() -> str:
@@ -23,7 +27,10 @@ class Exposure:
         at_ms: When, in milliseconds since 1970.
         variation_key: The variation's key, if known.
         feature_key: The flag that was asked for, if known.
-        rule_type: Kind of the rule that gave it, if known.
+        rule_type: Kind of the rule that gave it, if known, such as ``EXPERIMENTATION``.
+        rule_id: Which rule, if known.
+        consent: The visitor's legal consent when the event was made: given, refused, or ``None`` for unknown.
+        details: What only some destinations can use, ``{name: JSON value}``.
         origin: Whose decision it was: ``kameleoon`` or ``convert``.
         event_id: The same however often the event is sent, so that receivers can leave out what they have.
     """
@@ -35,12 +42,16 @@ class Exposure:
     variation_key: str | None = None
     feature_key: str | None = None
     rule_type: str | None = None
+    rule_id: str | None = None
+    consent: bool | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
     origin: str = "kameleoon"
     event_id: str = field(default_factory=_new_id)
 
     def plain(self) -> dict[str, Any]:
         """The event as JSON has it, for destinations without a form of their own; what is not known is left out."""
-        return _plain("exposure", self, ("experiment_id", "variation_id", "variation_key", "feature_key", "rule_type"))
+        names = ("experiment_id", "variation_id", "variation_key", "feature_key", "rule_type", "rule_id", "consent")
+        return _plain("exposure", self, names, details=self.details)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +65,10 @@ class Conversion:
         at_ms: When, in milliseconds since 1970.
         goal_key: The goal's key, if known.
         revenue: What it brought, ``None`` when nothing is known of it.
+        is_negative: Whether it takes back an earlier one.
         assignments: ``((experiment id, variation id), …)`` of the visitor then.
+        consent: As for `Exposure`.
+        details: As for `Exposure`.
         origin: As for `Exposure`.
         event_id: As for `Exposure`.
     """
@@ -64,16 +78,54 @@ class Conversion:
     at_ms: int
     goal_key: str | None = None
     revenue: float | None = None
+    is_negative: bool = False
     assignments: tuple[tuple[str, str], ...] = ()
+    consent: bool | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
     origin: str = "kameleoon"
     event_id: str = field(default_factory=_new_id)
 
     def plain(self) -> dict[str, Any]:
         """As `Exposure.plain`."""
-        return _plain("conversion", self, ("goal_id", "goal_key", "revenue"), experiments=experiments(self.assignments))
+        more = {"is_negative": self.is_negative, "experiments": experiments(self.assignments), "details": self.details}
+        return _plain("conversion", self, ("goal_id", "goal_key", "revenue", "consent"), **more)
 
 
 Event: TypeAlias = Exposure | Conversion
+
+
+_KINDS: dict[str, type[Exposure | Conversion]] = {"exposure": Exposure, "conversion": Conversion}
+
+
+def to_text(event: Event) -> str:
+    """
+    *event* as a queue keeps it: one line of ASCII.
+
+    Raises:
+        TypeError: Its details have no JSON form.
+        ValueError: As `TypeError`.
+    """
+    kind = "exposure" if isinstance(event, Exposure) else "conversion"
+    values = {one.name: getattr(event, one.name) for one in fields(event)}
+    return json.dumps({"type": kind, **values}, allow_nan=False, separators=(",", ":"))
+
+
+def from_text(text: str) -> Event:
+    """
+    The event that `to_text` wrote. What a later version added to it is left out.
+
+    Raises:
+        ValueError: *text* is no such line.
+    """
+    try:
+        values = json.loads(text)
+        made = _KINDS[values["type"]]
+        known = {one.name: values[one.name] for one in fields(made) if one.name in values}
+        if "assignments" in known:
+            known["assignments"] = tuple((experiment, variation) for experiment, variation in known["assignments"])
+        return made(**known)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"no event: {type(error).__name__}") from None
 
 
 def experiments(assignments: tuple[tuple[str, str], ...]) -> list[dict[str, str]]:

@@ -26,7 +26,8 @@ class Limits:
         flush_events: So many are sent without waiting for more.
         flush_after_s: So long the first one waits for others, in seconds.
         requests_per_s: Most sends in a second, ``None`` for any number.
-        attempts: So often a batch is tried before it is given up.
+        attempts: So often a batch is tried that the destination wants to have again later, before it is given up; ``None`` for as long
+            as there is room to keep it.
     """
 
     batch_events: int = 100
@@ -35,7 +36,7 @@ class Limits:
     flush_events: int = 50
     flush_after_s: float = 1.0
     requests_per_s: float | None = None
-    attempts: int = 5
+    attempts: int | None = None
 
     def size(self, lengths: Sequence[int]) -> int:
         """Bytes of a batch of events of these *lengths*."""
@@ -88,14 +89,15 @@ class EventRefused(Exception):
 
 class Destination(Protocol):
     """
-    Somewhere events go. One destination belongs to one `Forwarder`, which calls it from one thread at a time.
+    Somewhere events go. One destination belongs to one client, which calls it from one thread at a time.
 
-    An event is mapped and checked once; from then on only its bytes move, so that a retry sends the same.
+    Each delivery maps and checks its events anew. `Event.event_id` and `Event.at_ms` are the event's own, so that a repeated one can be
+    known for one whatever else `map` looks up. What any of these methods raises counts as a fault: the batch is tried again later.
     """
 
     @property
     def name(self) -> str:
-        """Short name for messages and counters, without secrets."""
+        """Short name for messages and counters, without secrets; its events on disk are found again by it."""
 
     @property
     def limits(self) -> Limits:
@@ -114,7 +116,7 @@ class Destination(Protocol):
 
     def send(self, batch: Sequence[bytes]) -> Flow[Result]:
         """
-        Send one batch, in order. It raises nothing but faults of its own making, which count as ``RETRY``.
+        Send one batch, in order.
 
         Args:
             batch: What `check` gave, at least one, within `limits`.

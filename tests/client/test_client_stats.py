@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from kameleoon._runtime.tracker import Tracker
+from kameleoon._runtime.forwarding import Forwarding
+from kameleoon._runtime.tracker import Ready, Tracker
 from kameleoon._tracking.delivery import Counters
 from kameleoon._tracking.lines import Line
 from kameleoon.client import KameleoonClient
@@ -58,12 +59,13 @@ def test_no_count_is_lost_between_threads():
     """Events that several threads hand over at the same time are all counted."""
 
     class Bin:
-        def put(self, lines):
+        def put(self, lines, _events):
             return len(lines)
 
-    counters, lines = Counters(), [Line("visitorCode=a", "text", None)]
-    tracker = Tracker(None, None, Bin(), None, counters)
-    threads = [threading.Thread(target=lambda: [tracker._put(lines) for _ in range(5_000)]) for _ in range(4)]
+    counters, ready = Counters(), Ready([Line("visitorCode=a", "text", None)])
+    forwarding = Forwarding([], Bin(), None, None, "", None, threaded=False)
+    tracker = Tracker(None, None, Bin(), None, counters, forwarding)
+    threads = [threading.Thread(target=lambda: [tracker._put(ready) for _ in range(5_000)]) for _ in range(4)]
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:

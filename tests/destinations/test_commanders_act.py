@@ -6,7 +6,7 @@ import json
 import pytest
 
 from kameleoon._transport.flow import run
-from kameleoon.destinations import CommandersAct, EventRefused, Forwarder
+from kameleoon.destinations import CommandersAct, EventRefused, Feed, Forwarder
 from kameleoon.destinations.commanders_act_check import STANDARD_NAMES, check_event
 from kameleoon.exceptions import ConfigException
 
@@ -177,7 +177,7 @@ def test_a_refused_event_is_found_in_its_batch(act, collector, sender, exposure)
     """A 400 on a batch is split until the event stands alone; the others arrive, it becomes a dead letter."""
     collector.poison = b'"experiment_id":"3"'
     dead = []
-    forwarder = Forwarder(act(mode="batch"), on_dead_letter=dead.append)
+    forwarder = Forwarder(Feed(act(mode="batch"), on_dead_letter=dead.append))
     for number in range(1, 8):
         forwarder.offer(exposure(number))
     run(forwarder.deliver(at_once=True), sender)
@@ -197,12 +197,13 @@ def test_redirects_are_not_followed(act, collector, sender, exposure):
     assert forwarder.counters["dropped closed"] == 1
 
 
-def test_the_loop_guard(act, collector, exposure):
+def test_the_loop_guard(act, collector, sender, exposure):
     """What would come back as a conversion is never sent, by setting or by mapper."""
     with pytest.raises(ConfigException, match="kameleoon_goals"):
         act(kameleoon_goals={"experiment_conversion"})
     forwarder = Forwarder(act(kameleoon_goals={"sign_up"}, mapper=lambda _event: {"event_name": "sign_up"}))
-    assert forwarder.offer(exposure()) is False
+    forwarder.offer(exposure())
+    run(forwarder.deliver(at_once=True), sender)
     assert forwarder.counters["dropped LOOP"] == 1
     assert collector.targets == []
 

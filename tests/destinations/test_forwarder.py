@@ -1,11 +1,12 @@
-"""The queue before a destination: consent, bounds, retries, pauses, and whose fault stays whose."""
+"""One destination's deliveries: consent, bounds, retries, pauses, and whose fault stays whose."""
 
 import threading
 
 import pytest
 
 from kameleoon._transport.flow import run
-from kameleoon.destinations import EventRefused, Forwarder, FunctionDestination, Limits, Result, Verdict
+from kameleoon.destinations import EventRefused, Feed, Forwarder, FunctionDestination, Limits, Result, Verdict
+from kameleoon.destinations.events import to_text
 
 RETRY = Result(Verdict.RETRY, "down")
 
@@ -62,9 +63,9 @@ class NoNetwork:
 def feed(exposure):
     """Build ``(forwarder, destination, clock, deliver)`` with some events taken in."""
 
-    def make(destination, count=0, **settings):
+    def make(destination, count=0, remembered=100, **settings):
         clock = Clock()
-        forwarder = Forwarder(destination, clock=clock, **settings)
+        forwarder = Forwarder(Feed(destination, **settings), clock=clock, remembered=remembered)
         for number in range(1, count + 1):
             assert forwarder.offer(exposure(number))
         sender = NoNetwork(clock)
@@ -103,17 +104,23 @@ def test_batches_keep_to_both_limits(feed):
 
 
 @pytest.mark.parametrize(("answer", "expected"), [(True, 1), (False, 0), (None, 0), ("yes", 0), (ValueError(), 0)])
-def test_consent_decides(feed, exposure, answer, expected):
-    """Only a clear yes lets an event go; an exception is none."""
+def test_a_function_decides_on_consent(feed, exposure, answer, expected):
+    """Only a clear yes lets an event go; an exception is none. It is asked where the destination is, not where events come from."""
+    asked = []
 
-    def consent(_code):
+    def consent(code):
+        asked.append(code)
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    forwarder, *_ = feed(Scripted(), consent=consent)
-    assert forwarder.offer(exposure()) is bool(expected)
-    assert forwarder.pending == expected
+    destination = Scripted()
+    forwarder, _, deliver, _ = feed(destination, consent=consent)
+    forwarder.offer(exposure())
+    assert asked == []
+    deliver(at_once=True)
+    assert asked == ["7f3a9c1e5b2d8f60"]
+    assert (len(destination.batches), forwarder.pending) == (expected, 0)
 
 
 def test_an_exposure_is_told_once(feed, exposure, conversion):
@@ -127,37 +134,52 @@ def test_an_exposure_is_told_once(feed, exposure, conversion):
     assert [forwarder.offer(conversion()), forwarder.offer(conversion())] == [True, True]
 
 
-def test_what_is_forgotten_is_bounded(feed, exposure):
-    """Of the experiments seen long ago the oldest are forgotten."""
+def test_what_is_remembered_is_bounded(feed, exposure):
+    """Of the visitors seen long ago the oldest are forgotten, and each with the end of his session."""
     forwarder, *_ = feed(Scripted(), remembered=2)
-    for number in (1, 2, 3):
-        forwarder.offer(exposure(number))
-    assert forwarder.offer(exposure(3)) is False
-    assert forwarder.offer(exposure(1)) is True
+    for code in ("a", "b", "c"):
+        forwarder.offer(exposure(visitor_code=code))
+    assert forwarder.offer(exposure(visitor_code="c")) is False
+    assert forwarder.offer(exposure(visitor_code="a")) is True
+    forwarder.forget("a")
+    assert forwarder.offer(exposure(visitor_code="a")) is True
 
 
 def test_the_queue_is_bounded(feed, exposure):
     """Beyond, new events are dropped and counted; by number and by bytes."""
-    for settings in ({"most_events": 2}, {"most_bytes": 2}):
+    size = len(to_text(exposure(1)))
+    for settings in ({"most_events": 2}, {"most_bytes": 2 * size}):
         forwarder, _, deliver, _ = feed(Scripted(), 2, **settings)
         assert forwarder.offer(exposure(3)) is False
         assert forwarder.counters["dropped full"] == 1
         deliver(at_once=True)
-        assert forwarder.offer(exposure(3)) is True
+        assert forwarder.offer(exposure(4)) is True
+        assert forwarder.counters["dropped full"] == 1
 
 
-def test_what_cannot_be_taken_is_counted_by_why(feed, exposure):
-    """A refusal by its code, an event that no batch could hold, and a mapper that raises."""
-    forwarder, *_ = feed(Scripted(batch_bytes=3))
-    assert not forwarder.offer(exposure(13))
-    assert not forwarder.offer(exposure(1234))
-    assert not forwarder.offer(None)
-    assert forwarder.counters == {"dropped unlucky": 1, "dropped size": 1, "dropped fault": 1}
+def test_what_cannot_be_taken_is_counted_by_why(feed, exposure, conversion):
+    """A refusal by its code, an event that no batch could hold, and a mapper that raises; the rest goes out."""
+    dead = []
+    destination = Scripted(batch_bytes=3)
+    forwarder, _, deliver, _ = feed(destination, on_dead_letter=dead.append)
+    for event in (exposure(13), exposure(1234), exposure(5), conversion()):
+        assert forwarder.offer(event)
+    assert forwarder.offer(exposure(6, details={"no": object()})) is False
+    deliver(at_once=True)
+    assert destination.batches == [["5"]]
+    found = {name: count for name, count in forwarder.counters.items() if name.startswith("dropped")}
+    assert found == {"dropped unlucky": 1, "dropped size": 1, "dropped fault": 2}
+    assert [letter.reason for letter in dead] == [
+        "unlucky: thirteen",
+        "size: it is larger than all that may be sent at once",
+        "KeyError",
+    ]
+    assert forwarder.pending == 0
 
 
-def test_a_failed_batch_is_sent_again_as_it_was(feed, exposure):
-    """After growing waits, what came meanwhile behind it; an exception of the destination is a failure too."""
-    destination = Scripted(RETRY, ValueError("bug"))
+def test_a_failed_batch_is_sent_again(feed, exposure):
+    """After growing waits, in order, with what came meanwhile behind it."""
+    destination = Scripted(RETRY, RETRY)
     forwarder, clock, deliver, _ = feed(destination, 2)
     deliver(at_once=True)
     forwarder.offer(exposure(3))
@@ -167,10 +189,30 @@ def test_a_failed_batch_is_sent_again_as_it_was(feed, exposure):
     assert forwarder.due_in_s <= 1.0
     clock.now += 1
     deliver()
-    clock.now += 1
-    deliver()
-    assert destination.batches == [["1", "2"]] * 3 + [["3"]]
+    assert destination.batches == [["1", "2"], ["1", "2", "3"], ["1", "2", "3"]]
     assert (forwarder.counters["sent"], forwarder.counters["retried"], forwarder.pending) == (3, 2, 0)
+
+
+@pytest.mark.parametrize("nonsense", [ValueError("bug"), None, True, "sent"])
+def test_code_that_fails_on_one_event_holds_up_no_others(feed, nonsense):
+    """After five attempts smaller batches are tried, until the event stands alone; five more, and it is a dead letter."""
+
+    class Poisoned(Scripted):
+        def send(self, batch):
+            self.answers = [nonsense] if b"5" in batch else []
+            return super().send(batch)
+
+    dead = []
+    destination = Poisoned()
+    forwarder, clock, deliver, _ = feed(destination, 8, on_dead_letter=dead.append)
+    for _ in range(40):
+        deliver(at_once=True)
+        clock.now += 60
+    sent = [number for batch in destination.batches if "5" not in batch for number in batch]
+    assert sorted(sent) == ["1", "2", "3", "4", "6", "7", "8"]
+    assert destination.batches.count(["5"]) == 5
+    assert [letter.content for letter in dead] == [b"5"]
+    assert (forwarder.counters["dropped fault"], forwarder.pending) == (1, 0)
 
 
 def test_a_wait_that_was_asked_for_is_kept(feed):
@@ -187,9 +229,20 @@ def test_a_wait_that_was_asked_for_is_kept(feed):
     assert forwarder.pending == 0
 
 
+def test_a_destination_that_is_down_for_long_loses_nothing(feed):
+    """As long as there is room, a batch that it wants later is kept."""
+    destination = Scripted(*[RETRY] * 500)
+    forwarder, clock, deliver, _ = feed(destination, 3)
+    for _ in range(502):
+        deliver()
+        clock.now += 31
+    assert destination.batches == [["1", "2", "3"]] * 501
+    assert (forwarder.counters["sent"], forwarder.pending) == (3, 0)
+
+
 def test_a_batch_is_given_up_after_its_attempts(feed):
-    """Its events become dead letters; what these raise changes nothing, and the next batch begins anew."""
-    destination = Scripted(*[RETRY] * 5, batch_events=2)
+    """If the destination says so. Its events become dead letters; what these raise changes nothing, and the next batch begins anew."""
+    destination = Scripted(*[RETRY] * 5, batch_events=2, attempts=5)
     dead = []
 
     def bury(letter):
@@ -250,16 +303,3 @@ def test_threads_may_offer_at_once(exposure):
     run(forwarder.deliver(at_once=True), NoNetwork(Clock()))
     assert sorted(int(event["experiment_id"]) for event in taken) == list(range(400))
     assert forwarder.pending == 0
-
-
-def test_a_forked_child_sends_only_what_is_its_own(feed, exposure):
-    """What the parent took in is left to the parent, also what it was sending at that moment."""
-    destination = Scripted(batch_events=1, requests_per_s=1)
-    forwarder, _, deliver, _ = feed(destination, 2)
-    parents = forwarder.deliver(at_once=True)
-    next(parents)
-    forwarder.after_fork_in_child()
-    assert forwarder.pending == 0
-    forwarder.offer(exposure(3))
-    deliver(at_once=True)
-    assert destination.batches == [["1"], ["3"]]

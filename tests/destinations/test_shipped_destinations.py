@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from kameleoon._transport.flow import run
-from kameleoon.destinations import EventRefused, Forwarder, FunctionDestination, JsonLines, Webhook
+from kameleoon.destinations import EventRefused, Feed, Forwarder, FunctionDestination, JsonLines, Webhook
 from kameleoon.destinations.webhook import sign, verify
 from kameleoon.exceptions import ConfigException
 
@@ -30,7 +30,7 @@ def test_a_wrong_secret_closes_the_webhook(collector, sender, exposure):
     """The receiver refuses it; the events are dead letters, and nothing more is sent for a minute."""
     dead = []
     forwarder = Forwarder(
-        Webhook(f"{collector.url}/hook", "another", wall_clock=lambda: NOW_S), on_dead_letter=dead.append
+        Feed(Webhook(f"{collector.url}/hook", "another", wall_clock=lambda: NOW_S), on_dead_letter=dead.append)
     )
     forwarder.offer(exposure())
     run(forwarder.deliver(at_once=True), sender)
