@@ -70,8 +70,13 @@ def read_remote_visitor(
     device = _first(static, _device) if wanted.device else None
     browser = _first(static, _browser) if wanted.browser else None
     system = _first(static, _operating_system) if wanted.operating_system else None
-    places = next((found for visit in everything if (found := list(_events(visit, "geolocationEvents")))), [])
-    geolocation = _geolocation(places[-1][0]) if places else None
+    # A visit whose last geolocation cannot be used has none.
+    places = (
+        _object(_object(event).get("data"))
+        for visit in everything
+        for event in _list(visit.get("geolocationEvents"))[-1:]
+    )
+    geolocation = next((found for place in places if (found := _geolocation(place)) is not None), None)
     conversions = tuple(
         converted
         for visit in everything

@@ -1,5 +1,6 @@
 """What the service tells of a visitor, merged into what is known here."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -119,3 +120,15 @@ def test_a_version_that_is_no_number_costs_only_the_version():
     root = {"currentVisit": {"staticDataEvent": {"data": {"browser": "SAFARI", "browserVersion": "new"}}}}
     found = read_remote_visitor(root, EVERYTHING, frozenset(), 9)
     assert found.fact.browser == Browser(BrowserType.SAFARI)
+
+
+@pytest.mark.parametrize(
+    ("last_of_current", "expected"),
+    [({"data": {"country": "Spain"}}, "Spain"), ({"time": 3}, "Italy"), ({"data": {"region": "R"}}, "Italy")],
+)
+def test_the_place_is_the_last_of_the_first_visit_whose_last_can_be_used(last_of_current, expected):
+    """A visit whose last geolocation is broken gives none, rather than an earlier one of its own."""
+    visits = [[{"data": {"country": "France"}}, last_of_current], [{"data": {"country": "Italy"}}]]
+    current, previous = ({"geolocationEvents": events} for events in visits)
+    found = read_remote_visitor({"currentVisit": current, "previousVisits": [previous]}, EVERYTHING, frozenset(), 9)
+    assert found.fact.geolocation.country == expected
