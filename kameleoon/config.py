@@ -26,7 +26,7 @@ from kameleoon._settings.readers import (
     read_or_raise,
     read_variable,
 )
-from kameleoon._settings.values import SameSite, Settings
+from kameleoon._settings.values import InFile, SameSite, Settings
 from kameleoon.exceptions import ConfigCredentialsInvalid, ConfigException
 
 __all__ = ["DEFAULT_CONFIG_PATH", "KameleoonClientConfig", "Settings"]
@@ -60,7 +60,8 @@ class KameleoonClientConfig:
         max_visitors: How many visitors are remembered at once; 1,000,000 by default.
         visitor_store: A ``VisitorStore``; memory without it.
         exit_timeout_millisecond: For sending what is left when the process ends; 2000 by default.
-        source: Where configuration comes from, in place of the service; a path when a file or variable names it.
+        source: Where configuration comes from, in place of the service; a path when a file or variable names it, in a file also
+            ``type: convert`` with the options of `kameleoon.sources.ConvertSource`.
         base_url: One base URL for all services, for the local server or a relay; ``http`` is allowed.
         regex_timeout_millisecond: For matching one pattern; above 0, 50 by default.
         cookie_secure: Whether the visitor cookie has ``Secure``; off by default.
@@ -178,6 +179,8 @@ class KameleoonClientConfig:
     def _read_in_file(self, name: str, setting: Setting, value: object, path: Path | None) -> object:
         try:
             found = (setting.read_yaml or setting.read)(name, value)
+            if isinstance(found, InFile):
+                return replace(found, place=f"{path}: {found.place}")
             if name == "destinations":
                 return tuple(replace(one, place=f"{path}: {one.place}") for one in found)
             return found

@@ -1,5 +1,6 @@
 """
-Whose configuration a client works with, and what follows from that: how it is compiled, and whether our own service takes part.
+Whose configuration a client works with, and what follows from that: how it is compiled, what is told to whom of visitors, and whether our own
+service takes part.
 
 The only place that knows that there is more than one such service.
 """
@@ -9,25 +10,33 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from kameleoon._engine.ruleset import compile_in_steps, compile_ruleset
+from kameleoon._runtime.happenings import make_events
 from kameleoon._sources.convert import NAME as CONVERT
 from kameleoon._sources.convert import ConvertSource
 from kameleoon._sources.kept import KeptSource
 from kameleoon._sources.make import make_source
 from kameleoon._sources.service import ServiceSource
+from kameleoon._tracking.outbox import MAX_BYTES, MAX_LINES
 from kameleoon._transport.message import FetchFailed
+from kameleoon.destinations import Feed
 from kameleoon.logging.kameleoon_logger import KameleoonLogger
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from kameleoon._datafile.decode import Steps
     from kameleoon._datafile.model import Problem
     from kameleoon._engine.seam import AnyRuleset
     from kameleoon._sources.protocol import Source
     from kameleoon._transport.configuration import Fetched
     from kameleoon._transport.endpoints import Endpoints
+    from kameleoon._visitor.record import VisitorRecord
+    from kameleoon._visitor.unsent import Unsent
     from kameleoon.config import Settings
+    from kameleoon.destinations.events import Event
 
 _TOLD_PROBLEMS = 100
 """So many pieces of one configuration are told in the log, as far as they are found when it is compiled."""
@@ -45,15 +54,35 @@ class Compile(Protocol):
         """
 
 
+class MakeEvents(Protocol):
+    """Makes events for destinations."""
+
+    def __call__(self, ruleset: Any, code: str, record: VisitorRecord | None, unsent: Unsent) -> Iterator[Event]:
+        """
+        What was taken from a visitor, as events.
+
+        Args:
+            ruleset: In force.
+            code: The visitor.
+            record: All that is known of him, ``None`` when the store has forgotten him meanwhile.
+            unsent: What was taken.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Backend:
     """
+    What a client has by its settings.
+
     Attributes:
         source: Where configurations come from.
         compile: Makes rulesets of them.
         nothing: What is in force before the first one.
         is_served: Whether our own service is told of visitors, and asked about them.
         makes_requests: Whether anything at all goes over the network.
+        make_events: Makes events for destinations.
+        feeds: Destinations that the backend brings along.
+        needs_project: Whether nothing can be told of visitors before the first configuration.
     """
 
     source: Source
@@ -61,6 +90,9 @@ class Backend:
     nothing: AnyRuleset
     is_served: bool
     makes_requests: bool
+    make_events: MakeEvents = make_events
+    feeds: tuple[Feed, ...] = ()
+    needs_project: bool = False
 
 
 def make_backend(settings: Settings, endpoints: Endpoints) -> Backend:
@@ -77,7 +109,18 @@ def make_backend(settings: Settings, endpoints: Endpoints) -> Backend:
             source = replace(source, environment=settings.environment)
         compiler = _Compiler(settings, source)
         nothing = compiler.convert({"account_id": "0", "project": {"id": "0"}})
-        return Backend(_kept(source, settings), compiler, nothing, is_served=False, makes_requests=True)
+        from kameleoon.destinations.convert import ConvertTracking, convert_events  # noqa: PLC0415 - as `_Compiler.convert`
+
+        return Backend(
+            _kept(source, settings),
+            compiler,
+            nothing,
+            is_served=False,
+            makes_requests=True,
+            make_events=convert_events,
+            feeds=(Feed(ConvertTracking(source), most_events=MAX_LINES, most_bytes=MAX_BYTES),),
+            needs_project=True,
+        )
     is_served = settings.source is None or bool(settings.client_id)
     is_local = isinstance(settings.source, (str, Path, Mapping))
     return Backend(

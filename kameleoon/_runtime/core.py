@@ -86,11 +86,11 @@ class Core:
         self.is_forked = False
         self.is_closed = False
         self.clock = time.monotonic
-        self._feeds = make_feeds(settings.destinations)
         self.announcements = Announcements(f"kameleoon-events-{site_code}", threaded=threaded)
         endpoints = Endpoints(site_code, settings.environment, settings.network_domain, settings.base_url)
         self.tokens = TokenSource(endpoints.token(), settings.client_id, settings.client_secret)
         self.backend = make_backend(settings, endpoints)
+        self._feeds = make_feeds([*self.backend.feeds, *settings.destinations])
         self.is_offline = not self.backend.is_served
         self.configuration = Configuration(self.backend, endpoints, self._on_configuration)
         self.store = _make_store(settings.visitor_store, site_code, settings.session_duration_s, settings.max_visitors)
@@ -127,6 +127,7 @@ class Core:
             self._feeds,
             self.outbox,
             self.configuration,
+            self.backend.make_events,
             self._forwarding_sender,
             f"kameleoon-destination-{self.site_code}",
             self.clock,
@@ -140,6 +141,7 @@ class Core:
             self.counters,
             self.forwarding,
             is_offline=self.is_offline,
+            needs_project=self.backend.needs_project,
         )
         self.streaming = Streaming(
             f"kameleoon-stream-{self.site_code}",

@@ -12,18 +12,20 @@ from kameleoon._transport.deadline import Deadline
 from kameleoon._transport.message import Request, TransportError
 from kameleoon._workers.background import Background
 from kameleoon._workers.schedule import Job, Schedule
-from kameleoon.destinations import Conversion, Exposure, Forwarder
+from kameleoon.destinations import Forwarder
 from kameleoon.logging.kameleoon_logger import KameleoonLogger
 from kameleoon.types.flush_result import FlushResult
 from kameleoon.types.stats import DestinationStats
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
+    from kameleoon._runtime.backend import MakeEvents
     from kameleoon._runtime.configuration import Configuration
     from kameleoon._tracking.outbox import Outbox
     from kameleoon._tracking.queues import Queue
     from kameleoon._transport.flow import Flow, Sender
+    from kameleoon._visitor.record import VisitorRecord
     from kameleoon._visitor.unsent import Unsent
     from kameleoon.destinations import Feed
     from kameleoon.destinations.events import Event
@@ -121,7 +123,8 @@ class Forwarding:
     Args:
         feeds: The destinations.
         outbox: Makes their queues.
-        configuration: For the keys of flags and variations, and for consent.
+        configuration: For consent, and for whoever makes events.
+        make_events: Makes them of what was taken from a visitor.
         sender: What their requests go through.
         thread_name: Begins the names of their threads.
         clock: Monotonic seconds.
@@ -133,6 +136,7 @@ class Forwarding:
         feeds: Sequence[Feed],
         outbox: Outbox,
         configuration: Configuration,
+        make_events: MakeEvents,
         sender: Sender,
         thread_name: str,
         clock: Callable[[], float],
@@ -140,6 +144,7 @@ class Forwarding:
         threaded: bool,
     ) -> None:
         self._configuration = configuration
+        self._make_events = make_events
         self._clock = clock
         self._is_threaded = threaded
         self._branches: dict[Queue, Branch] = {}
@@ -155,12 +160,13 @@ class Forwarding:
 
     # --- what is told -------------------------------------------------------------------------------------------------
 
-    def tell(self, code: str, unsent: Unsent, into: Events) -> None:
+    def tell(self, code: str, record: VisitorRecord | None, unsent: Unsent, into: Events) -> None:
         """
         Add to *into* what destinations are to be told of what was taken from a visitor. Never raises.
 
         Args:
             code: The visitor.
+            record: All that is known of him, ``None`` when the store has forgotten him meanwhile.
             unsent: What was taken.
             into: Events for each queue.
         """
@@ -168,7 +174,7 @@ class Forwarding:
             return
         self.decide(code, unsent.consent, into)
         try:
-            for event in self._events(code, unsent):
+            for event in self._make_events(self._configuration.ruleset, code, record, unsent):
                 for branch in self._branches.values():
                     self._route(branch, event, unsent.consent, into)
         except Exception as error:  # whatever goes wrong here, the service's tracking goes on
@@ -233,37 +239,6 @@ class Forwarding:
         for branch, _ in held:
             branch.held -= 1
         return held
-
-    def _events(self, code: str, unsent: Unsent) -> Iterator[Event]:
-        for assignment in unsent.assignments:
-            experiment_id, variation_id = assignment.experiment_id, assignment.variation_id
-            if experiment_id in unsent.forced:
-                continue
-            found = self._configuration.ruleset.of_experiment(experiment_id)
-            share = found and next((one for one in found[1].shares if one.variation_id == variation_id), None)
-            yield Exposure(
-                code,
-                str(experiment_id),
-                str(variation_id),
-                assignment.time_ms,
-                variation_key=share.variation_key if share else None,
-                feature_key=found[0].key if found else None,
-                rule_type=found[1].type.value if found else None,
-                rule_id=str(found[1].id) if found else None,
-                consent=unsent.consent,
-            )
-        assigned = tuple((str(experiment_id), str(variation_id)) for experiment_id, variation_id in unsent.assigned)
-        for conversion, time_ms in unsent.conversions:
-            yield Conversion(
-                code,
-                str(conversion.goal_id),
-                time_ms,
-                # 0 is what the application did not say.
-                revenue=conversion.revenue or None,
-                is_negative=conversion.negative,
-                assignments=assigned,
-                consent=unsent.consent,
-            )
 
     # --- work ---------------------------------------------------------------------------------------------------------
 

@@ -64,6 +64,7 @@ class Tracker:
         counters: Kept up to date.
         forwarding: The destinations, told of the same as the service.
         is_offline: Whether nothing is ever sent to the service.
+        needs_project: Whether everything stays with the visitors until there is a configuration.
 
     Attributes:
         register: Call it with a visitor code that has something to send; costs no more than adding to a set.
@@ -79,6 +80,7 @@ class Tracker:
         forwarding: Forwarding,
         *,
         is_offline: bool = False,
+        needs_project: bool = False,
     ) -> None:
         self._configuration = configuration
         self._store = store
@@ -94,6 +96,7 @@ class Tracker:
         self._has_told_broken = False
         self._is_dropping = False
         self._is_offline = is_offline
+        self._needs_project = needs_project
         self._is_idle = is_offline and not forwarding
         self.register = _ignore if self._is_idle else self._registered.add
 
@@ -101,6 +104,10 @@ class Tracker:
     def pending(self) -> int:
         """Lines waiting to be sent."""
         return len(self._outbox)
+
+    @property
+    def _is_waiting(self) -> bool:
+        return self._needs_project and not self._configuration.is_ready
 
     # --- jobs ---------------------------------------------------------------------------------------------------------
 
@@ -169,6 +176,10 @@ class Tracker:
                 self.register(code)
         self.collect()
         self._collect_decided(self._forwarding.waiting_codes(), is_last=True)
+        if self._is_waiting and self._registered:
+            KameleoonLogger.warning(
+                "Nothing is told of %d visitors: there was never a configuration", len(self._registered)
+            )
 
     def claim(self, code: str, *, is_done: bool) -> None:
         """
@@ -178,6 +189,9 @@ class Tracker:
             code: The visitor.
             is_done: Whether he leaves the register with that. If not, the next round tells of him once more, as active.
         """
+        if self._is_waiting:
+            self.register(code)
+            return
         if is_done:
             self._registered.discard(code)
         ready = Ready()
@@ -210,6 +224,9 @@ class Tracker:
                 yield
 
     def _collect_all(self) -> Iterator[None]:
+        if self._is_waiting:
+            yield from self._register_all()
+            return
         codes = self._store.codes()
         news = []
         for place, (code, is_sendable) in enumerate(codes):
@@ -235,6 +252,8 @@ class Tracker:
         return is_pending(visitor.record)
 
     def _claim_registered(self) -> Iterator[None]:
+        if self._is_waiting:
+            return
         yield from self._claim_all(list(self._registered), self._is_taken)
 
     def _is_taken(self, code: str) -> bool:
@@ -269,7 +288,8 @@ class Tracker:
                     map_to_itself(self._store, mapping_index, code, _now_ms())
         for code, unsent in self._store.claim(codes, consent_required=ruleset.consent_required):
             if unsent is not None:
-                self._forwarding.tell(code, unsent, ready.events)
+                visitor = self._store.peek(code) if self._forwarding else None
+                self._forwarding.tell(code, None if visitor is None else visitor.record, unsent, ready.events)
             if unsent is not None or not ruleset.consent_required:
                 ready.lines += self._write(code, unsent)
 
@@ -286,6 +306,8 @@ class Tracker:
         self._put(ready)
 
     def _collect_ended(self) -> Iterator[None]:
+        if self._is_waiting:
+            return
         ended = self._store.expire()
         ended.reverse()
         ready = Ready()
@@ -307,7 +329,7 @@ class Tracker:
         self._forget(code)
         if is_pending(visitor.record):
             unsent = take_unsent(visitor, consent_required=self._configuration.ruleset.consent_required)
-            self._forwarding.tell(code, unsent, ready.events)
+            self._forwarding.tell(code, visitor.record, unsent, ready.events)
             ready.lines += [line for line in self._write(code, unsent) if "&eventType=activity&" not in line.text]
         if self._forwarding and self._store.peek(code) is None:
             self._forwarding.end(code, visitor.record.consent, ready.events)

@@ -148,6 +148,12 @@ def _refuse_in_file(_: str, __: object) -> NoReturn:
     _refuse("nothing in a file: it is given as an argument")
 
 
+def _read_source_yaml(name: str, value: object) -> object:
+    if isinstance(value, dict):
+        return InFile(name, value)
+    return value if isinstance(value, str) else _refuse("the path of a file, or type and options")
+
+
 def _read_destinations(_: str, value: object) -> tuple[object, ...]:
     return tuple(value) if isinstance(value, (list, tuple)) else _refuse("a list of destinations")
 
@@ -254,7 +260,7 @@ SETTINGS: Final[dict[str, Setting]] = {
     "max_visitors": Setting(1_000_000, _read_max_visitors, parse=_parse_number),
     "visitor_store": Setting(None, _read_object, _refuse_in_file, parse=None),
     "exit_timeout_millisecond": _duration(default=2000, unit="millisecond", per_second=_MILLISECONDS, zero=True),
-    "source": Setting(None, _read_object, _read_text),
+    "source": Setting(None, _read_object, _read_source_yaml),
     "base_url": Setting(None, _read_base_url),
     "regex_timeout_millisecond": _duration(default=50, unit="millisecond", per_second=_MILLISECONDS),
     "cookie_secure": Setting(False, _read_flag, parse=_parse_flag),
@@ -291,6 +297,8 @@ def displayed(name: str, value: object) -> str:
     """
     if name == "base_url" and isinstance(value, str) and "@" in value:
         value = f"****@{value.rpartition('@')[2]}"
+    if name == "source" and isinstance(value, dict):
+        return "a dictionary"  # large, or with secrets in it
     if name == "destinations" and isinstance(value, (list, tuple)):
         return f"[{', '.join(type(one).__name__ for one in value)}]"  # they may hold secrets
     if name not in CREDENTIALS:

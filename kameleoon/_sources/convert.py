@@ -101,12 +101,15 @@ class ConvertSource:
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
                 raise ConfigException(f"ConvertSource: {name} must be a text, not of type {type(value).__name__}")
+        for name in ("repeats_transactions", "enriches"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigException(f"ConvertSource: {name} must be true or false")
         for name in ("secret", "debug_token"):
             value = getattr(self, name)
             if value is not None and not (value.isascii() and value.isprintable()):
                 raise ConfigException(f"ConvertSource: {name} holds characters that no header can have")
         for name in ("base_url", "tracking_base_url"):
-            if not getattr(self, name).startswith(("http://", "https://")):
+            if not (getattr(self, name) or "").startswith(("http://", "https://")):
                 raise ConfigException(f"ConvertSource: {name} must be an http or https address")
         for name in ("interval_s", "timeout_s"):
             value = getattr(self, name)

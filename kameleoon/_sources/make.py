@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import re
 import reprlib
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from kameleoon._settings.values import InFile
+from kameleoon._sources.convert import NAME as CONVERT
+from kameleoon._sources.convert import ConvertSource
 from kameleoon._sources.file import FileSource
 from kameleoon._sources.mapping import MappingSource
 from kameleoon.exceptions import ConfigException
@@ -25,7 +31,7 @@ def make_source(value: object, *, service: Source) -> Source:
     Turn the ``source`` setting into a source.
 
     Args:
-        value: ``None``, a path, a mapping, or a source.
+        value: ``None``, a path, a mapping, a source, or what a settings file says of one.
         service: What ``None`` stands for.
 
     Raises:
@@ -33,6 +39,8 @@ def make_source(value: object, *, service: Source) -> Source:
     """
     if value is None:
         return service
+    if isinstance(value, InFile):
+        return _from_file(value)
     if isinstance(value, (str, Path)) and str(value):
         return FileSource(Path(value))
     if isinstance(value, Mapping):
@@ -45,3 +53,27 @@ def make_source(value: object, *, service: Source) -> Source:
             )
         return cast("Source", value)
     raise ConfigException(f"source: {reprlib.repr(value)} is not allowed; allowed: {_ALLOWED}")
+
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_CODE_ALONE = frozenset({"providers", "clock"})
+
+
+def _from_file(entry: InFile) -> Source:
+    """A Convert source by its options; ``${NAME}`` as a whole value stands for an environment variable."""
+    options = dict(entry.value)
+    if options.pop("type", None) != CONVERT:
+        raise ConfigException(f"{entry.place}.type must be {CONVERT}")
+    allowed = [one.name for one in fields(ConvertSource) if one.name not in _CODE_ALONE]
+    for key, value in options.items():
+        if key not in allowed:
+            raise ConfigException(f"{entry.place}: {key!r} is no option of {CONVERT}; allowed are {', '.join(allowed)}")
+        variable = _VARIABLE.fullmatch(value) if isinstance(value, str) else None
+        if variable is not None:
+            options[key] = os.environ.get(variable[1])
+            if options[key] is None:
+                raise ConfigException(f"{entry.place}.{key}: environment variable {variable[1]} is not set")
+    try:
+        return ConvertSource(**options)
+    except ConfigException as error:
+        raise ConfigException(f"{entry.place}: {error.args[0]}") from None

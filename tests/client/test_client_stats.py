@@ -63,7 +63,7 @@ def test_no_count_is_lost_between_threads():
             return len(lines)
 
     counters, ready = Counters(), Ready([Line("visitorCode=a", "text", None)])
-    forwarding = Forwarding([], Bin(), None, None, "", None, threaded=False)
+    forwarding = Forwarding([], Bin(), None, None, None, "", None, threaded=False)
     tracker = Tracker(None, None, Bin(), None, counters, forwarding)
     threads = [threading.Thread(target=lambda: [tracker._put(ready) for _ in range(5_000)]) for _ in range(4)]
     interval = sys.getswitchinterval()
