@@ -6,19 +6,19 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kameleoon.server.html import Html, h
+from kameleoon.server.differences import percent
+from kameleoon.server.html import Attribute, Html, h
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kameleoon.server.statistics import Interval
 
-_WIDTH = 720
-_ROW = 46
-_LEFT = 150
-_RIGHT = 20
+_ROW = 52
 _HEIGHT = 260
 _AXIS = 26
+_MARGIN = 4.0
+"""Free at both sides of an axis, in percent of the width, so that what stands at its end is not cut off."""
 COLOURS = 5
 """How many colours the style sheet has for variations."""
 
@@ -75,19 +75,25 @@ def uplift_plot(bars: Sequence[Bar]) -> Html | None:
 
     def x(value: float) -> float:
         inside = min(max(value, low), high)
-        return round(_LEFT + (inside - low) / (high - low) * (_WIDTH - _LEFT - _RIGHT), 1)
+        return round(_MARGIN + (inside - low) / (high - low) * (100 - 2 * _MARGIN), 3)
 
-    parts: list[Html] = _vertical_grid(low, high, x, height)
+    parts: list[Html] = []
+    for value in _ticks(low, high):
+        kind = "zero" if abs(value) < 1e-9 else "grid"
+        parts.append(h("line", x1=f"{x(value)}%", x2=f"{x(value)}%", y1=0, y2=height - _AXIS, class_=kind))
+        parts.append(h("text", _tick(value), x=f"{x(value)}%", y=height - 8, text_anchor="middle"))
     for row, bar in enumerate(shown):
-        y = row * _ROW + _ROW / 2
+        y = row * _ROW + 34
         colour = f"s{row % COLOURS}"
-        parts.append(h("text", _short(bar.name), x=_LEFT - 12, y=y + 5, text_anchor="end", class_="name"))
+        parts.append(h("text", _short(bar.name), x=0, y=y - 18, class_="name"))
         if bar.always is not None:
-            box = {"x": x(bar.always.low), "y": y - 9, "width": max(1, x(bar.always.high) - x(bar.always.low))}
+            left, right = x(bar.always.low), x(bar.always.high)
+            box: dict[str, Attribute] = {"x": f"{left}%", "y": y - 9, "width": f"{max(0.2, right - left):.3f}%"}
             parts.append(h("rect", height=18, rx=4, class_=f"band {colour}", **box))
         assert bar.once is not None, "filtered above"
-        parts.append(h("line", x1=x(bar.once.low), x2=x(bar.once.high), y1=y, y2=y, class_=f"whisker {colour}"))
-        parts.append(h("circle", cx=x(bar.value), cy=y, r=6, class_=f"point {colour}"))
+        ends_of_line = {"x1": f"{x(bar.once.low)}%", "x2": f"{x(bar.once.high)}%"}
+        parts.append(h("line", y1=y, y2=y, class_=f"whisker {colour}", **ends_of_line))
+        parts.append(h("circle", cx=f"{x(bar.value)}%", cy=y, r=6, class_=f"point {colour}"))
     said = "; ".join(
         f"{bar.name}: {signed(bar.value)}, at one look {interval_words(bar.once)}, at any time {interval_words(bar.always)}"
         for bar in shown
@@ -112,72 +118,51 @@ def time_plot(lines: Sequence[Line]) -> Html | None:
     )
     first = min(line.points[0][0] for line in shown)
     last = max(line.points[-1][0] for line in shown)
-    left = 64
+    drawn = _HEIGHT - _AXIS
 
     def x(time_ms: float) -> float:
-        return round(left + (time_ms - first) / max(1, last - first) * (_WIDTH - left - _RIGHT), 1)
+        return round((time_ms - first) / max(1, last - first) * 1000, 1)
 
     def y(value: float) -> float:
         inside = min(max(value, low), high)
-        return round(8 + (high - inside) / (high - low) * (_HEIGHT - _AXIS - 16), 1)
+        return round((high - inside) / (high - low) * drawn, 1)
 
-    parts: list[Html] = []
-    for value in _ticks(low, high):
-        parts.append(
-            h(
-                "line",
-                x1=left,
-                x2=_WIDTH - _RIGHT,
-                y1=y(value),
-                y2=y(value),
-                class_="zero" if abs(value) < 1e-9 else "grid",
-            )
-        )
-        parts.append(h("text", _tick(value), x=left - 8, y=y(value) + 4, text_anchor="end"))
-    for place in range(5):
-        moment = first + (last - first) * place / 4
-        anchor = "start" if place == 0 else "end" if place == 4 else "middle"
-        parts.append(h("text", _since(moment - first), x=x(moment), y=_HEIGHT - 6, text_anchor=anchor))
+    curves: list[Html] = []
     for number, line in enumerate(shown):
         colour = f"s{number % COLOURS}"
         above = [f"{x(time_ms)},{y(interval.high)}" for time_ms, _, interval in line.points]
         below = [f"{x(time_ms)},{y(interval.low)}" for time_ms, _, interval in reversed(line.points)]
-        parts.append(h("polygon", points=" ".join(above + below), class_=f"band {colour}"))
+        curves.append(h("polygon", points=" ".join(above + below), class_=f"band {colour}"))
         middle = " ".join(f"{x(time_ms)},{y(value)}" for time_ms, value, _ in line.points)
-        parts.append(h("polyline", points=middle, class_=f"whisker {colour}"))
+        curves.append(h("polyline", points=middle, class_=f"whisker {colour}"))
+    # Curves are stretched to the width of the page; texts are not, so that they can be read on every screen.
+    stretched: dict[str, Attribute] = {
+        "aria_hidden": "true",
+        "viewBox": f"0 0 1000 {drawn}",
+        "preserveAspectRatio": "none",
+        "width": "100%",
+        "height": drawn,
+    }
+    parts = [h("svg", curves, **stretched)]
+    for value in _ticks(low, high):
+        kind = "zero" if abs(value) < 1e-9 else "grid"
+        parts.append(h("line", x1=0, x2="100%", y1=y(value), y2=y(value), class_=kind))
+        if y(value) > 16:
+            parts.append(h("text", _tick(value), x=2, y=y(value) - 4))
+    for moment, words in _times(last - first):
+        place = moment / max(1, last - first)
+        anchor = "start" if place < 0.05 else "end" if place > 0.95 else "middle"
+        parts.append(h("text", words, x=f"{place * 100:.2f}%", y=_HEIGHT - 6, text_anchor=anchor))
     said = "; ".join(f"{line.name}: at last {interval_words(line.points[-1][2])}" for line in shown)
-    legend = h(
-        "ul",
-        [
-            h("li", h("span", class_=f"swatch s{number % COLOURS}", aria_hidden="true"), line.name)
-            for number, line in enumerate(shown)
-        ],
-        class_="legend",
+    return h(
+        "div",
+        legend([line.name for line in shown]),
+        _svg(_HEIGHT, f"Always-valid interval of the change over time. {said}", parts),
     )
-    return h("div", legend, _svg(_HEIGHT, f"Always-valid interval of the change over time. {said}", parts))
 
 
 def _svg(height: float, title: str, parts: Sequence[Html]) -> Html:
-    plot = h(
-        "svg",
-        h("title", title),
-        parts,
-        viewBox=f"0 0 {_WIDTH} {height}",
-        role="img",
-        class_="plot",
-        preserveAspectRatio="xMinYMin",
-    )
-    return h("div", plot, class_="scroll")
-
-
-def _vertical_grid(low: float, high: float, x: object, height: float) -> list[Html]:
-    assert callable(x)
-    parts: list[Html] = []
-    for value in _ticks(low, high):
-        kind = "zero" if abs(value) < 1e-9 else "grid"
-        parts.append(h("line", x1=x(value), x2=x(value), y1=0, y2=height - _AXIS, class_=kind))
-        parts.append(h("text", _tick(value), x=x(value), y=height - 8, text_anchor="middle"))
-    return parts
+    return h("svg", h("title", title), parts, width="100%", height=height, role="img", class_="plot")
 
 
 def _bounds(values: Sequence[float]) -> tuple[float, float]:
@@ -188,31 +173,45 @@ def _bounds(values: Sequence[float]) -> tuple[float, float]:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Four to nine round values on an axis."""
+    """Three to six round values on an axis."""
     step = 10 ** math.floor(math.log10((high - low) / 4))
-    step *= next(factor for factor in (1, 2, 2.5, 5, 10) if (high - low) / (step * factor) <= 7)
+    step *= next(factor for factor in (1, 2, 2.5, 5, 10) if (high - low) / (step * factor) <= 5)
     first = math.ceil(low / step)
     return [round(number * step, 12) for number in range(first, math.floor(high / step) + 1)]
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= 17 else f"{name[:16]}…"
+    return name if len(name) <= 40 else f"{name[:39]}…"
 
 
-def _since(milliseconds: float) -> str:
-    for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("min", 60_000)):
-        if milliseconds >= size:
-            return f"{milliseconds / size:.3g} {unit}"
-    return f"{milliseconds / 1000:.3g} s"
+def _times(milliseconds: float) -> list[tuple[float, str]]:
+    """Two to five places on an axis of so many milliseconds, at round times, with what stands there."""
+    units = (("day", 86_400_000), ("hour", 3_600_000), ("minute", 60_000))
+    unit, size = next((pair for pair in units if milliseconds >= pair[1]), units[-1])
+    step = next((n for n in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if milliseconds / size / n <= 4), 5000)
+    places = [n * step for n in range(1, 5) if n * step * size <= milliseconds]
+    return [(0, "start"), *((n * size, f"{unit} {n}") for n in places)]
 
 
 def share_bar(shares: Sequence[tuple[str, float]]) -> Html:
-    """How a rule divides its visitors, as one bar; the text beside it says the same."""
+    """How a rule divides its visitors, as one bar with a legend."""
     parts: list[Html] = []
     x = 0.0
     for number, (_, share) in enumerate(shares):
-        parts.append(
-            h("rect", x=round(x * 100, 3), y=0, width=round(share * 100, 3), height=8, class_=f"s{number % COLOURS}")
-        )
+        colour = f"s{number % COLOURS}"
+        parts.append(h("rect", x=round(x * 100, 3), y=0, width=round(share * 100, 3), height=8, class_=colour))
         x += share
-    return h("svg", parts, viewBox="0 0 100 8", preserveAspectRatio="none", aria_hidden="true", class_="plot bar")
+    bar = h("svg", parts, viewBox="0 0 100 8", preserveAspectRatio="none", aria_hidden="true", class_="plot bar")
+    return h("div", bar, legend([f"{name} {percent(share)}" for name, share in shares]), class_="shares")
+
+
+def legend(names: Sequence[str]) -> Html:
+    """Which colour is whose, in the order of the colours."""
+    return h(
+        "ul",
+        [
+            h("li", h("span", class_=f"swatch s{number % COLOURS}", aria_hidden="true"), name)
+            for number, name in enumerate(names)
+        ],
+        class_="legend",
+    )

@@ -16,6 +16,7 @@ from kameleoon._visitor.record import Visitor, VisitorRecord
 from kameleoon._visitor.remote import read_remote_visitor
 from kameleoon.server.conditions_out import condition_words, names_of
 from kameleoon.server.configuration import build_configuration
+from kameleoon.server.differences import percent
 from kameleoon.server.project import Joined, RuleType
 from kameleoon.types.remote_visitor_data_filter import RemoteVisitorDataFilter
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from kameleoon._engine.choice import Choice
     from kameleoon.server.project import Flag, Rule
     from kameleoon.server.site import Published
-    from kameleoon.types.explanation import RuleExplanation
+    from kameleoon.types.explanation import HashExplanation, RuleExplanation
 
 _EVERYTHING = RemoteVisitorDataFilter(
     previous_visit_amount=25,
@@ -90,7 +91,7 @@ class Decider:
         """What the visitor gets and the way there, as the engine tells it: what came before any rule, then each rule it looked at."""
         ruleset = self.ruleset(environment)
         seen = walk(ruleset, ruleset.flag(flag.key), record, code, now_ms)
-        steps = [Step(str(hashed), None) for hashed in seen.hashes]
+        steps = [Step(_drawn(hashed), None) for hashed in seen.hashes]
         if seen.hashed_code != code:
             steps.insert(0, Step(f"drawn by {seen.hashed_code!r} instead of the visitor code", None))
         rules = {rule.id: rule for rule in flag.rules_in(environment)}
@@ -105,7 +106,7 @@ class Decider:
             inner.append(Step("for everybody", True))
         else:
             inner.append(self._segment(rule.segment_key, seen))
-        inner += [Step(str(hashed), hashed.result is not None) for hashed in seen.hashes]
+        inner += [Step(_drawn(hashed), hashed.result is not None) for hashed in seen.hashes]
         kind = "experiment" if rule.type is RuleType.EXPERIMENT else "delivery"
         is_met = seen.is_targeted is not False and is_exposed
         return Step(f"rule {rule.key}, {kind}: {seen.outcome}", is_met, tuple(inner))
@@ -127,6 +128,11 @@ class Decider:
             groups += conditions if len(conditions) == 1 else [Step(_of_these(group.joined), is_met, tuple(conditions))]
         name = segment.name or segment.key
         return Step(f"in segment “{name}”: {_of_these(segment.joined)}", seen.is_targeted, tuple(groups))
+
+
+def _drawn(hashed: HashExplanation) -> str:
+    bounds = ", ".join(f"{name} up to {percent(bound)}" for name, bound in hashed.thresholds) or "no shares"
+    return f"{hashed.purpose}: drawn at {hashed.value:.2%}, {bounds}: {hashed.result or 'none'}"
 
 
 def _of_these(joined: Joined) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from email.utils import formatdate
 from functools import partial
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -232,9 +233,9 @@ async def give_live_events(request: web.Request, site: Site) -> web.StreamRespon
     def render(arrived: tuple[str, Body]) -> str:
         if arrived[0] != site.code:
             return ""
-        now_ms = int(service.now_s() * 1000)
+        now_ms, project = int(service.now_s() * 1000), site.published.project
         cells = [
-            event_cells(event.time_ms or now_ms, event.visitor, event.type, event.parameters)
+            event_cells(project, event.time_ms or now_ms, event.visitor, event.type, event.parameters)
             for event in arrived[1].events[-100:]
         ]
         return f"data: {json.dumps(cells)}\n\n"
@@ -255,13 +256,14 @@ def _not_found(request: web.Request, site: Site, message: str) -> web.Response:
 
 def _page(request: web.Request, site: Site, build: Callable[[Surroundings], str], *, status: int = 200) -> web.Response:
     service, guard = request.app[SERVICE], request.app[GUARD]
-    session = guard.session(request)
+    session, published = guard.session(request), site.published
     # Where no token is needed every browser gets a session, so that forms can be told from those of other sites.
     fresh = guard.new_session() if session is None else None
     around = Surroundings(
-        project=site.published.project,
+        project=published.project,
         sites=[(one.code, one.published.project.name or one.code) for one in service.sites],
         secret=guard.form_secret(session or fresh or ""),
+        modified=formatdate(published.modified_s, usegmt=True),
         url=f"{request.scheme}://{request.host}",
         file_error=site.file_error,
         message=request.query.get("done"),

@@ -15,7 +15,7 @@ from kameleoon.server.charts import (
 )
 from kameleoon.server.forecast import forecast
 from kameleoon.server.html import Html, h
-from kameleoon.server.pages_layout import DASH, Surroundings, page, rule_sentence
+from kameleoon.server.pages_layout import DASH, Surroundings, page, rule_sentence, table
 from kameleoon.server.project import RuleType
 from kameleoon.server.statistics import Rate, sequential_uplift
 
@@ -78,7 +78,7 @@ def experiment_page(
             f" In {result.environment} alone." if result.environment else None,
             class_="quiet",
         ),
-        h("nav", h("ul", goals), aria_label="Goals") if goals else None,
+        h("nav", h("ul", goals), aria_label="Goals", class_="tabs") if goals else None,
         body,
     )
 
@@ -97,7 +97,7 @@ def _goal_parts(
     first_ms = moments[0].time_ms - 60_000 if moments else now_ms
     elapsed_s = max(1.0, (now_ms - first_ms) / 1000)
     plot, growth = uplift_plot(bars), time_plot(lines)
-    nothing = h("p", "Not enough visitors yet.", class_="quiet")
+    nothing = h("p", "Not enough visitors yet: at least ten conversions on each side are needed.", class_="quiet")
     return [
         h(
             "section",
@@ -107,7 +107,7 @@ def _goal_parts(
             else h("p", "A delivery compares nothing: all its visitors get the same."),
             class_="card",
         ),
-        h("section", h("h2", "Results"), _results_table(result, goal_key), class_="card"),
+        h("section", h("h2", "Results"), _results_table(result, goal_key, confidence), class_="card"),
         h(
             "section",
             h("h2", f"Change against {reference.key}"),
@@ -125,7 +125,11 @@ def _goal_parts(
         h(
             "section",
             h("h2", "The always-valid interval over time"),
-            h("p", "Once a band leaves out 0 the change is real, whenever you looked.", class_="quiet"),
+            h(
+                "p",
+                f"Change against {reference.key} since the first visitor. Once a band leaves out 0 the change is real, whenever you looked.",
+                class_="quiet",
+            ),
             growth or nothing,
             class_="card",
         )
@@ -178,18 +182,20 @@ def _verdict(
     return h("p", name, seen, f" That may still be chance: the change is {interval_words(interval)}.", how_long)
 
 
-def _results_table(result: RuleResult, goal_key: str) -> Html:
+def _results_table(result: RuleResult, goal_key: str, confidence: float) -> Html:
     rows = [_result_row(variation, variation.goal(goal_key)) for variation in result.variations]
-    titles = ("Visitors", "Converted", "Rate", "Revenue", "Per visitor", "Change", "One look", "p", "At any time")
-    head = h("tr", h("th", "Variation", scope="col"), [h("th", title, class_="n", scope="col") for title in titles])
-    return h(
-        "div",
-        h("table", h("thead", head), h("tbody", rows)),
-        class_="scroll",
-        tabindex="0",
-        role="region",
-        aria_label="Results",
+    titles = (
+        "Visitors",
+        "Converted visitors",
+        "Conversion rate",
+        "Revenue",
+        "Revenue per visitor",
+        "Change of the rate",
+        f"{confidence:.0%} interval, one look",
+        "p-value, one look",
+        f"{confidence:.0%} interval, any time",
     )
+    return table("Results", ["Variation", *((title, "n") for title in titles)], rows)
 
 
 def _result_row(variation: VariationResult, goal: GoalResult) -> Html:
@@ -201,14 +207,23 @@ def _result_row(variation: VariationResult, goal: GoalResult) -> Html:
         f"{goal.revenue_per_visitor:,.2f}",
         DASH if goal.uplift is None else signed(goal.uplift),
         interval_words(goal.uplift_interval),
-        DASH if goal.p_value is None else f"{goal.p_value:.3g}",
+        DASH if goal.p_value is None else _p_value(goal.p_value),
         interval_words(goal.sequential_uplift_interval),
     )
     return h(
         "tr",
-        h("th", h("code", variation.key), " (reference)" if variation.is_reference else None, scope="row"),
+        h(
+            "th",
+            h("code", variation.key),
+            [h("br"), h("span", "reference", class_="quiet")] if variation.is_reference else None,
+            scope="row",
+        ),
         [h("td", cell, class_="n") for cell in cells],
     )
+
+
+def _p_value(value: float) -> str:
+    return "below 0.0001" if value < 0.0001 else f"{value:.4f}"
 
 
 def _line(

@@ -12,7 +12,7 @@ from kameleoon.server.conditions_out import segment_words
 from kameleoon.server.differences import percent
 from kameleoon.server.html import Html, h
 from kameleoon.server.pages_events import history_card
-from kameleoon.server.pages_layout import DASH, Surroundings, form, page, rule_sentence, segment_of, shown, state
+from kameleoon.server.pages_layout import DASH, Surroundings, form, page, rule_sentence, segment_of, shown, state, table
 from kameleoon.server.project import Joined, RuleType
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def _rule(around: Surroundings, flag: Flag, environment: str | None, rule: Rule,
                             aria_label=name,
                         ),
                     ),
-                    h("output", percent(rule.exposition).replace("%", " %")),
+                    h("output", percent(rule.exposition)),
                     h("button", "Save", type="submit", aria_label=f"Save the {name}"),
                     class_="row",
                 ),
@@ -226,13 +226,7 @@ def _variations(flag: Flag) -> Html:
         )
         for variation in flag.variations
     ]
-    head = h("tr", h("th", "Variation", scope="col"), [h("th", key, scope="col") for key in keys])
-    return h(
-        "section",
-        h("h2", "Variations"),
-        h("div", h("table", h("thead", head), h("tbody", rows)), class_="scroll"),
-        class_="card",
-    )
+    return h("section", h("h2", "Variations"), table("Variations", ["Variation", *keys], rows), class_="card")
 
 
 def _code(around: Surroundings, flag: Flag) -> Html:

@@ -35,6 +35,7 @@ class Surroundings:
     Attributes:
         sites: ``(site code, name)`` of all sites, the main one first.
         secret: Goes into every form.
+        modified: When the project was changed last, as ``Last-Modified`` has it.
         url: The server's own URL, for code to copy.
         file_error: What is wrong with the project file as it was last saved.
         message: What the last form did, in words.
@@ -43,6 +44,7 @@ class Surroundings:
     project: Project
     sites: Sequence[tuple[str, str]]
     secret: str
+    modified: str
     url: str
     file_error: ProjectError | None = None
     message: str | None = None
@@ -75,8 +77,12 @@ def page(around: Surroundings, title: str, *body: Any, current: str | None = Non
             "header",
             h(
                 "div",
-                h("a", project.name or project.site_code, href=around.link("/"), class_="site"),
-                h("span", "site code ", h("code", project.site_code), class_="quiet"),
+                h(
+                    "div",
+                    h("a", project.name or project.site_code, href=around.link("/"), class_="site"),
+                    h("span", "site code ", h("code", project.site_code), class_="quiet small"),
+                    class_="brand",
+                ),
                 h(
                     "nav",
                     h(
@@ -90,6 +96,7 @@ def page(around: Surroundings, title: str, *body: Any, current: str | None = Non
                         ],
                     ),
                     aria_label="Pages",
+                    class_="tabs",
                 ),
                 _sites(around) if len(around.sites) > 1 else None,
             ),
@@ -105,6 +112,7 @@ def page(around: Surroundings, title: str, *body: Any, current: str | None = Non
                 hidden=True,
                 role="status",
                 data_site_code=project.site_code,
+                data_modified=around.modified,
             ),
             h("p", around.message, class_="note good", role="status") if around.message else None,
             h(
@@ -162,7 +170,7 @@ _PLACES = (("/", "Flags"), ("/page/visitor", "Visitors"), ("/page/live", "Live e
 def _sites(around: Surroundings) -> Html:
     return h(
         "nav",
-        h("span", "Sites", class_="quiet", aria_hidden="true"),
+        h("span", "Sites", class_="quiet small", aria_hidden="true"),
         h(
             "ul",
             [
@@ -180,6 +188,28 @@ def _sites(around: Surroundings) -> Html:
         ),
         aria_label="Sites",
         class_="sites",
+    )
+
+
+def table(name: str, head: Sequence[str | tuple[str, str]], rows: Sequence[Html], **attributes: str) -> Html:
+    """
+    A table that can be moved sideways, also with the keyboard, where the screen is too narrow for it.
+
+    Args:
+        name: What it has, for those who cannot see.
+        head: The columns' titles; of numbers ``(title, "n")``.
+        rows: `tr` each.
+        attributes: Of the table.
+    """
+    titles = [(title, None) if isinstance(title, str) else title for title in head]
+    top = h("tr", [h("th", title, scope="col", class_=kind) for title, kind in titles])
+    return h(
+        "div",
+        h("table", h("thead", top), h("tbody", rows), **attributes),
+        class_="scroll",
+        tabindex="0",
+        role="region",
+        aria_label=name,
     )
 
 

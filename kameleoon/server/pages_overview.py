@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from kameleoon.server.differences import percent
 from kameleoon.server.html import Html, h
-from kameleoon.server.pages_layout import Surroundings, page, state
+from kameleoon.server.pages_layout import Surroundings, page, state, table
 from kameleoon.server.project import RuleType
 
 if TYPE_CHECKING:
@@ -35,32 +35,26 @@ def overview(around: Surroundings, results: Results, counters: Mapping[str, int]
         )
         for flag, shown in zip(project.flags, results.flags, strict=True)
     ]
-    head = h(
-        "tr",
-        h("th", "Flag", scope="col"),
-        [h("th", name, scope="col") for name in project.environments],
-        h("th", "Visitors", class_="n", scope="col"),
-        h("th", "Rules", scope="col"),
+    head: list[str | tuple[str, str]] = ["Flag", *project.environments, ("Visitors", "n"), "Rules"]
+    tiles = (
+        ("flags", len(project.flags)),
+        ("events stored", counters["stored"]),
+        ("of bots", counters["bots"]),
+        ("duplicates", counters["duplicates"]),
+        ("lines refused", counters["refused"]),
     )
-    table = h(
-        "div",
-        h("table", h("thead", head), h("tbody", rows)),
-        class_="scroll",
-        tabindex="0",
-        role="region",
-        aria_label="Flags",
-    )
+    nothing = h("p", "The project has no flags yet. Write them into the project file, or make them through the API.")
     return page(
         around,
         "Flags",
         h("h1", "Flags"),
         h(
-            "p",
-            f"{counters['stored']:,} events stored, {counters['duplicates']:,} duplicates, {counters['refused']:,} lines refused,"
-            f" {counters['bots']:,} of bots.",
-            class_="quiet",
+            "ul",
+            [h("li", h("strong", f"{number:,}"), " ", name, class_="tile") for name, number in tiles],
+            class_="tiles",
+            aria_label="This server" if len(around.sites) > 1 else "So far",
         ),
-        h("section", table if rows else h("p", "The project has no flags yet."), class_="card"),
+        h("section", table("Flags", head, rows) if rows else nothing, class_="card"),
         current="/",
     )
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kameleoon.server.html import Html, h
-from kameleoon.server.pages_layout import Surroundings, page, shown, time_text
+from kameleoon.server.pages_layout import Surroundings, page, shown, table, time_text
+from kameleoon.types.reason import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -13,6 +14,17 @@ if TYPE_CHECKING:
     from kameleoon._engine.choice import Choice
     from kameleoon.server.decisions import Step
     from kameleoon.server.project import Flag
+
+
+REASONS = {
+    Reason.SPLIT: "a share of an experiment's visitors",
+    Reason.TARGETING_MATCH: "a rule for these visitors, or a variation forced for one",
+    Reason.DEFAULT: "no rule caught the visitor",
+    Reason.DISABLED: "off in this environment, or blocked by the visitor's refusal",
+    Reason.STALE: "decided on a configuration known to be old",
+    Reason.ERROR: "the flag could not be evaluated",
+}
+"""What OpenFeature's words mean, for people."""
 
 
 def visitor_page(
@@ -45,7 +57,7 @@ def visitor_page(
             h("input", type="hidden", name="site", value=around.site) if around.site else None,
             h("button", "Show", type="submit", class_="main"),
             action="/page/visitor",
-            class_="row",
+            class_="row card",
         ),
     ]
     if not code:
@@ -65,7 +77,7 @@ def visitor_page(
             h(
                 "section",
                 h("h2", f"Why {flag.name or flag.key} gives {choice.variation_key} in {where}"),
-                h("p", "Reason ", h("code", str(choice.reason)), "."),
+                h("p", h("code", str(choice.reason)), ": ", REASONS[choice.reason], "."),
                 _tree(steps),
                 class_="card",
                 id="why",
@@ -76,7 +88,7 @@ def visitor_page(
             "tr",
             h("th", h("a", flag.name or flag.key, href=around.link("/page/flag", key=flag.key)), scope="row"),
             h("td", h("code", choice.variation_key)),
-            h("td", str(choice.reason)),
+            h("td", h("code", str(choice.reason)), h("br"), h("span", REASONS[choice.reason], class_="quiet")),
             h(
                 "td",
                 h(
@@ -89,7 +101,6 @@ def visitor_page(
         )
         for flag, choice in decisions
     ]
-    head = h("tr", [h("th", name, scope="col") for name in ("Flag", "Variation", "Reason", "")])
     parts.append(
         h(
             "section",
@@ -99,7 +110,7 @@ def visitor_page(
                 f"As an SDK in {environment} decides that has fetched this visitor's data (get_remote_visitor_data).",
                 class_="quiet",
             ),
-            h("div", h("table", h("thead", head), h("tbody", rows)), class_="scroll"),
+            table("What the visitor gets", ["Flag", "Variation", "Reason", "Explanation"], rows),
             class_="card",
         )
     )
