@@ -11,7 +11,7 @@ import re
 import warnings
 from typing import TYPE_CHECKING
 
-from kameleoon._engine.patterns import MAX_PATTERN, Unreadable, longest_safe
+from kameleoon._engine.patterns import MAX_UNFOLDED, Unreadable, check_effort, longest_safe, unfolded
 from kameleoon._engine.shown import shown
 
 if TYPE_CHECKING:
@@ -54,9 +54,9 @@ def compile_search(source: str) -> Callable[[str], bool]:
     Raises:
         Unreadable: It is no regular expression, or a very long one, or uses what cannot be translated.
     """
-    if len(source) > MAX_PATTERN:
-        raise Unreadable(f"a regular expression of {len(source)} characters is too long")
+    check_effort(source)
     translated = translate(source)
+    check_effort(translated, is_caseless=True)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
@@ -71,7 +71,10 @@ def compile_search(source: str) -> Callable[[str], bool]:
         if longest is not None and len(value) <= longest:
             return search(value) is not None
         if not bounded:
-            bounded.append(_bounded(source, translated))
+            try:
+                bounded.append(_bounded(source, translated))
+            except Unreadable:  # known only now that there is a long text; in such texts it is not found
+                bounded.append(lambda _: False)
         return bounded[0](value)
 
     return found
@@ -80,6 +83,8 @@ def compile_search(source: str) -> Callable[[str], bool]:
 def _bounded(source: str, translated: str) -> Callable[[str], bool]:
     import regex  # noqa: PLC0415 - wanted seldom, and takes long to load
 
+    if unfolded(translated) > MAX_UNFOLDED:
+        raise Unreadable(f"{shown(source)} repeats too much")
     try:
         search = regex.compile(translated, regex.IGNORECASE).search
     except Exception as error:

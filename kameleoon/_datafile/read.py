@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from kameleoon._datafile.decode import exhaust
@@ -40,12 +41,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 
     from kameleoon._datafile.decode import Steps
-    from kameleoon._datafile.pieces import FlagPiece, SegmentPiece
+    from kameleoon._datafile.pieces import Content, FlagPiece, SegmentPiece
 
 P = TypeVar("P", "FlagPiece", "SegmentPiece")
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _RAW_TYPES = frozenset({"BOOLEAN", "NUMBER", "STRING", "CSS", "JS"})
+_MAX_RULES = 10_000
+"""Rules of one flag; each of them may take a visitor's hash."""
+_LONG_FLAG = 20_000
+_LONG_SEGMENT = 4_000
 _ITEMS = 500
 """Flags or segments between two interruptions."""
 _RULE_TYPES = {"EXPERIMENTATION": RuleType.EXPERIMENTATION, "TARGETED_DELIVERY": RuleType.TARGETED_DELIVERY}
@@ -67,6 +72,9 @@ class DataFile:
         problems: What of the root itself could not be read.
         flag_keys: Keys of all flags in their order, each once.
         segment_ids: Ids of all segments in their order, each once.
+        has_patterns: Whether segments may hold regular expressions.
+        long_flags: Keys of flags whose text is so long that they should not be read while somebody waits for an answer.
+        long_segments: Ids of such segments; they may hold patterns, which take longer than all else.
         index: What is found among the flags by something else than their key.
     """
 
@@ -77,8 +85,11 @@ class DataFile:
         "catalogue",
         "date_modified",
         "flag_keys",
+        "has_patterns",
         "holdout",
         "index",
+        "long_flags",
+        "long_segments",
         "problems",
         "segment_ids",
         "settings",
@@ -107,6 +118,11 @@ class DataFile:
         yield from self.index.fill(self._flags)
         self.flag_keys: tuple[str, ...] = tuple(self._flags)  # type: ignore[arg-type]  # texts in all but broken files
         self.segment_ids = tuple(self._segments)
+        self.long_flags: tuple[Any, ...] = tuple(
+            key for key, piece in self._flags.items() if _is_long(piece[0], _LONG_FLAG)
+        )
+        self.has_patterns = any(_has_pattern(piece[0]) for piece in self._segments.values())
+        self.long_segments = tuple(key for key, piece in self._segments.items() if _is_long(piece[0], _LONG_SEGMENT))
         self.problems = tuple(problems)
 
     def flag(self, key: str) -> Flag | None:
@@ -192,6 +208,14 @@ def _index(
         if position % _ITEMS == _ITEMS - 1:
             yield
     return index
+
+
+def _is_long(content: Content, most: int) -> bool:
+    return isinstance(content, str) and len(content) > most
+
+
+def _has_pattern(content: Content) -> bool:
+    return isinstance(content, str) and "REGULAR_EXPRESSION" in content
 
 
 def _kind(value: object) -> str:
@@ -321,12 +345,15 @@ class _FlagReader:
             self._problem(f"{self._place}.defaultVariationKey", f"cannot be {_kind(default_key)}")
             default_key = ""
         bucketing_id = raw.get("bucketingCustomDataId")
+        if isinstance(raw.get("rules"), list) and len(raw["rules"]) > _MAX_RULES:
+            self._problem(f"{self._place}.rules", f"only the first {_MAX_RULES} count")
         read = (
             self._variation(item, f"{self._place}.variations[{position}]")
             for position, item in self._list(raw, "variations")
         )
         variations = tuple(variation for variation in read if variation is not None)
-        rules = (self._rule(item, f"{self._place}.rules[{place}]") for place, item in self._list(raw, "rules"))
+        listed = islice(self._list(raw, "rules"), _MAX_RULES)
+        rules = (self._rule(item, f"{self._place}.rules[{place}]") for place, item in listed)
         return Flag(
             id=raw.get("id", 0),
             key=raw.get("featureKey", ""),

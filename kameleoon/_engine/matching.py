@@ -80,8 +80,8 @@ def read_version(value: object) -> Version | None:
     """``"3.4.1.9"`` as ``(3, 4, 1)``; missing parts are 0, further ones ignored; ``None`` when a part is not a number."""
     if not isinstance(value, (str, int, float)) or not value:
         return None
-    parts = str(value).split(".")[:3]
     try:
+        parts = str(value).split(".", 3)[:3]
         major, minor, patch = (int(part) for part in (*parts, "0", "0")[:3])
     except ValueError:
         return None

@@ -17,8 +17,14 @@ from kameleoon._engine.shown import shown
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-MAX_PATTERN = 10_000
+MAX_PATTERN = 5_000
 """Longest pattern, in characters: compiling takes time too."""
+
+MAX_UNFOLDED = 20_000
+"""Characters of a pattern whose counted repeats are written out, as ``regex`` does; beyond it, it would take any amount of memory."""
+
+_MAX_WIDE_RANGES = 4
+"""Ranges in classes beyond ASCII when case is ignored: ``re`` looks at each character of each."""
 
 _MAX_STEPS = 1_000_000
 """Steps that ``re`` may need; about 10 ms."""
@@ -27,7 +33,12 @@ _MAX_FACTOR = 10_000
 
 _MAX_REMEMBERED = 1_000
 
+_SUSPECT = 16
+"""The part of the time that a text is given once it took all of it with another pattern."""
+
 _QUANTIFIER = re.compile(r"\{(\d*)(,?)(\d*)\}")
+_CASELESS = re.compile(r"\(\?[a-zA-Z]*i")
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]|\\[uUN]")
 _FLAGS = re.compile(r"\(\?[aims]+\)")
 _TRICKY = ("[[", "--", "&&", "~~", "||")
 
@@ -48,12 +59,13 @@ class Patterns:
         timeouts: How often a pattern ran out of time.
     """
 
-    __slots__ = ("_full_matches", "_on_timeout", "_timeout_s", "timeouts")
+    __slots__ = ("_full_matches", "_on_timeout", "_suspects", "_timeout_s", "timeouts")
 
     def __init__(self, timeout_s: float, on_timeout: Callable[[str], None]) -> None:
         self._timeout_s = timeout_s / 2
         self._on_timeout = on_timeout
         self._full_matches: dict[str, Callable[[str], bool]] = {}
+        self._suspects: set[int] = set()
         self.timeouts = 0
 
     def compile(self, source: str) -> Callable[[str], bool]:
@@ -69,8 +81,7 @@ class Patterns:
         return found
 
     def _compile(self, source: str) -> Callable[[str], bool]:
-        if len(source) > MAX_PATTERN:
-            raise Unreadable(f"a regular expression of {len(source)} characters is too long")
+        check_effort(source)
         try:
             full_match = _compiled(source).fullmatch
         except Exception as error:
@@ -84,7 +95,10 @@ class Patterns:
             if len(value) <= longest:
                 return full_match(value) is not None
             if not later:
-                later.append(self._bounded(source))
+                try:
+                    later.append(self._bounded(source))
+                except Unreadable:  # known only now that there is a long text; such texts do not match
+                    later.append(lambda _: False)
             return later[0](value)
 
         return matches
@@ -92,11 +106,13 @@ class Patterns:
     def _bounded(self, source: str) -> Callable[[str], bool]:
         import regex  # noqa: PLC0415 - wanted seldom, and takes long to load
 
+        if unfolded(source) > MAX_UNFOLDED:
+            raise Unreadable(f"{shown(source)} repeats too much")
         try:
             full_match = regex.compile(source).fullmatch
         except Exception as error:
             raise Unreadable(f"{shown(source)} can only be matched without a bound on time: {error}") from None
-        timeout_s = self._timeout_s
+        timeout_s, suspects = self._timeout_s, self._suspects
         given_up: set[int] = set()
 
         def matches(value: str) -> bool:
@@ -104,17 +120,63 @@ class Patterns:
             if key in given_up:
                 return False
             try:
-                return full_match(value, timeout=timeout_s) is not None
+                # A text made to keep one pattern busy is made for others too, which all together must end in time.
+                return full_match(value, timeout=timeout_s / _SUSPECT if key in suspects else timeout_s) is not None
             except TimeoutError:
                 # The same text is not tried again: it would cost each of a hundred flags as much.
-                if len(given_up) >= _MAX_REMEMBERED:
-                    given_up.clear()
-                given_up.add(key)
+                for remembered in (given_up, suspects):
+                    if len(remembered) >= _MAX_REMEMBERED:
+                        remembered.clear()
+                    remembered.add(key)
                 self.timeouts += 1
                 self._on_timeout(source)
                 return False
 
         return matches
+
+
+def check_effort(source: str, *, is_caseless: bool = False) -> None:
+    """
+    Refuse a pattern that takes long to compile.
+
+    Args:
+        source: The pattern.
+        is_caseless: Whether case is ignored, whatever the pattern says.
+
+    Raises:
+        Unreadable: It does.
+    """
+    if len(source) > MAX_PATTERN:
+        raise Unreadable(f"a regular expression of {len(source)} characters is too long")
+    if (is_caseless or _CASELESS.search(source)) and _BEYOND_ASCII.search(source):
+        at = ranges = 0
+        while at < len(source):
+            following = at + 2 if source[at] == "\\" else _end_of_class(source, at) if source[at] == "[" else at + 1
+            ranges += source.count("-", at, following) if source[at] == "[" else 0
+            at = following
+        if ranges > _MAX_WIDE_RANGES:
+            raise Unreadable(f"{shown(source)} has too many ranges for a comparison that ignores case")
+
+
+def unfolded(source: str) -> int:
+    """About how many characters a pattern that compiles has when its counted repeats are written out."""
+    sizes, last, at = [0], 0, 0
+    while at < len(source):
+        character = source[at]
+        if character in "*+?{" and (repeat := _quantifier(source, at))[0]:
+            times = max(1, repeat[1], repeat[2] or 0)
+            sizes[-1] += last * (times - 1)
+            last *= times
+            at += repeat[0]
+            continue
+        if character == "(":
+            sizes.append(1)
+            at += 2 if source.startswith("(?", at) else 1
+            continue
+        last = sizes.pop() if character == ")" and len(sizes) > 1 else 1
+        sizes[-1] += last
+        at = at + 2 if character == "\\" else _end_of_class(source, at) if character == "[" else at + 1
+    return sum(sizes)
 
 
 def _compiled(source: str) -> re.Pattern[str]:

@@ -124,6 +124,17 @@ class Ruleset:
             flag = self.compiled[key] = self._compile(key)
         return flag
 
+    def prepare(self) -> Steps[None]:
+        """Compile what would hold up an answer, were it compiled while somebody waits for one."""
+        if self.data_file.has_patterns:
+            import regex  # noqa: F401, PLC0415 - takes too long to load for an evaluation that meets a pattern which needs it
+        for segment_id in self.data_file.long_segments:
+            self.segment_test(segment_id)
+            yield
+        for key in self.data_file.long_flags:
+            self.flag(key)
+            yield
+
     @property
     def flag_keys(self) -> Sequence[str]:
         """Keys of all flags, disabled ones too, in the configuration's order."""
@@ -287,7 +298,7 @@ class Ruleset:
             return always
         place = f"segments[{segment.id}]"
         if not self._references.is_bounded(segment):
-            self._problem(Problem(place, "refers to segments of too many conditions"))
+            self._problem(Problem(place, "has too many conditions, those of the segments it refers to among them"))
             return never
         groups = [
             join(
@@ -319,5 +330,7 @@ def compile_ruleset(
 def compile_in_steps(
     root: Mapping[str, Any], report: Report | None = None, regex_timeout_s: float = REGEX_TIMEOUT_S
 ) -> Steps[Ruleset]:
-    """`compile_ruleset`, in steps."""
-    return Ruleset((yield from DataFile.in_steps(root)), report, regex_timeout_s)
+    """`compile_ruleset`, in steps; what is long is compiled now rather than when it is first asked for."""
+    ruleset = Ruleset((yield from DataFile.in_steps(root)), report, regex_timeout_s)
+    yield from ruleset.prepare()
+    return ruleset

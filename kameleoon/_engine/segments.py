@@ -18,7 +18,7 @@ MAX_DEPTH = 32
 """Segments within segments, at most."""
 
 MAX_CONDITIONS = 5_000
-"""Conditions that one reference may unfold into."""
+"""Conditions that one segment may unfold into."""
 
 
 class References:
@@ -43,9 +43,9 @@ class References:
         return extent is not None and extent[0] <= MAX_DEPTH and extent[1] <= MAX_CONDITIONS
 
     def is_bounded(self, segment: Segment) -> bool:
-        """Whether what *segment* refers to unfolds, all together, into conditions that can be run."""
+        """Whether *segment*, with all that it refers to, unfolds into conditions that can be run."""
         usable = [self._extent[target] for target in _references(segment) if self.is_usable(target)]
-        return sum(extent[1] for extent in usable if extent is not None) <= MAX_CONDITIONS
+        return _own_size(segment) + sum(extent[1] for extent in usable if extent is not None) <= MAX_CONDITIONS
 
     def _settle(self, start: Hashable) -> None:
         """Depth and number of conditions, from the innermost segments outwards; what is never settled refers back to itself."""
