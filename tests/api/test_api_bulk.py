@@ -8,6 +8,7 @@ from strict_service import Refused
 from kameleoon.api import bulk
 from kameleoon.api.bulk import BulkStopped, Conversion, ResumeMismatch
 from kameleoon.api.data import AsyncDataApi, DataApi
+from kameleoon.api.journal import Journal
 
 SITE = "shop123456"
 
@@ -186,6 +187,14 @@ def test_a_file_that_is_no_resume_file_is_left_alone(api, tmp_path, content):
     with pytest.raises(ResumeMismatch):
         api.forget(["u"], resume=path)
     assert path.read_bytes() == content
+
+
+def test_a_resume_file_that_cannot_be_written_leaves_nothing_behind(tmp_path):
+    """A state that cannot take its place is told, and its temporary file is gone."""
+    (tmp_path / "job.json").mkdir()
+    with pytest.raises(OSError, match=r".+"):
+        Journal(tmp_path / "job.json", "a job").save()
+    assert [path.name for path in tmp_path.iterdir()] == ["job.json"]
 
 
 def test_a_resume_file_of_another_job_is_refused(api, tmp_path):

@@ -388,6 +388,15 @@ def test_an_error_says_what_the_service_said(data_service, body, said, fields):
     assert [(field.name, field.message) for field in caught.value.field_errors] == fields
 
 
+def test_an_error_keeps_a_bounded_number_of_fields(data_service):
+    """A refusal that names more fields than anybody reads is cut."""
+    body = {"errors": [{"field": str(number), "message": "m"} for number in range(101)]}
+    data_service.fail("GET", "/map/map", (400, body))
+    with DataApi(SITE, base_url=data_service.url) as api, pytest.raises(Invalid) as caught:
+        api.get_map("k")
+    assert [field.name for field in caught.value.field_errors] == [str(number) for number in range(100)]
+
+
 @pytest.mark.parametrize(
     ("fault", "error"), [("drop", NoAnswer), (500, ServerFault), (503, ServerFault), (429, RateLimited)]
 )

@@ -1,7 +1,9 @@
 """The limiter: never more than the service takes in any window, and never slower than that."""
 
 import heapq
+import os
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -62,6 +64,23 @@ def test_what_is_under_way_takes_its_place():
     assert limiter.take(50.0) > 0
     limiter.ended(60.0)
     assert limiter.take(60.0) == 1.0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_does_not_wait_for_its_parents_requests():
+    """What the parent has under way at a fork is ended there; what had ended before still counts for both."""
+    limiter = Limiter(Rate(2, 1.0), margin_s=0.0)
+    assert limiter.take(0.0) == 0.0
+    limiter.ended(0.5)
+    assert limiter.take(0.6) == 0.0
+    pid = os.fork()
+    if pid == 0:
+        taken = [limiter.take(0.7), limiter.take(0.8)]
+        limiter.ended(0.9)
+        os._exit(17 if taken == [0.0, pytest.approx(0.7)] else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 17
+    assert limiter.take(0.7) > 0
 
 
 def test_a_refusal_closes_it_for_everybody():

@@ -132,10 +132,12 @@ def test_a_filter_cannot_be_made_of_nonsense():
         (lambda: where("f").equal(), ValueError),
         (lambda: where("f").equal(float("nan")), TypeError),
         (lambda: where("f") == object(), TypeError),
+        (lambda: where("f") < float("-inf"), TypeError),
         (all_of, ValueError),
     ]:
         with pytest.raises(error):
             bad()
+    assert (where("f") > 1.5).to_json() == {"field": "f", "operator": "GREATER", "parameters": [1.5]}
 
 
 def test_searches_nest_expressions(automation, automation_service):
@@ -146,6 +148,8 @@ def test_searches_nest_expressions(automation, automation_service):
         all_of(any_of(where("siteId") == 1, where("siteId") == 2), where("name").is_in("s1", "s2", "s3")), per_page=1
     )
     assert [segment.name for segment in found] == ["s1", "s2"]
+    sorted_ = automation.segments.search(where("siteId") == 1, sort=[desc("name")], per_page=200)
+    assert [segment.name for segment in sorted_] == sorted((f"s{n}" for n in range(1, 30, 3)), reverse=True)
 
 
 CASES = [
@@ -281,13 +285,43 @@ def test_flags_are_changed_and_put_away(automation):
         flags.get(SITE, "checkout")
 
 
+def test_only_what_the_service_takes_is_written():
+    """What only the service gives is left out of what goes back; the state goes under its name in requests."""
+    rule = RolloutRule.from_json({"id": 1, "status": "PAUSED", "experimentId": 2, "currentExposition": 3})
+    assert rule.to_json() == {"id": 1, "state": "PAUSED"}
+    assert replace(rule, state="ACTIVE").to_json() == {"id": 1, "state": "ACTIVE"}
+    assert RolloutRule(id=1).to_json() == {"id": 1}
+    assert Allocation(variation_key="on", variation_id=7, exposition=5.0).to_json() == {
+        "variationKey": "on",
+        "exposition": 5.0,
+    }
+    there = EnvironmentConfiguration(environment_key="production", date_modified="2026-01-01T00:00:00Z")
+    assert there.to_json() == {"environmentKey": "production"}
+
+
+def test_an_environment_is_replaced_as_it_is_given(automation, automation_service):
+    """Rules go out in the order given; integrations go back untouched, and empty when there are none."""
+    made = automation.feature_flags.create(flag())
+    before = made.environment("production")
+    given = {"deliveryRules": [{"a": 1}], "experimentRules": []}
+    for integrations, sent in [(given, given), (None, {"deliveryRules": [], "experimentRules": []})]:
+        automation.feature_flags.replace_environment(
+            SITE, made, "production", replace(before, integrations=integrations, rollout_rules=None)
+        )
+        body = json.loads(automation_service.seen[-1].body)
+        assert (body["integrations"], body["rolloutRules"]) == (sent, [])
+    automation.feature_flags.get(SITE, "checkout", optional_fields=["tags", "health"])
+    assert automation_service.seen[-1].query == {"optionalFields": "tags,health"}
+
+
 def test_keys_cannot_leave_their_place(automation, automation_service):
     """A key with a slash or a question mark is one segment of the path; dots alone are refused."""
     with pytest.raises(NotFound):
         automation.feature_flags.get(SITE, "../goals?x=1")
     assert automation_service.seen[-1].path == f"/feature-flags/{SITE}/../goals?x=1"
-    with pytest.raises(ValueError, match="key or id"):
-        automation.feature_flags.get(SITE, "..")
+    for key in ("", ".", ".."):
+        with pytest.raises(ValueError, match="key or id"):
+            automation.feature_flags.get(SITE, key)
 
 
 def test_results_are_waited_for_and_flat(automation, automation_service, hasty):
@@ -310,6 +344,45 @@ def test_results_are_waited_for_and_flat(automation, automation_service, hasty):
     automation_service.fail("GET", "/results", (200, {"status": "ERROR"}))
     with pytest.raises(UnexpectedAnswer):
         automation.results.wait("x")
+
+
+@pytest.mark.parametrize(("timeout_s", "looks"), [(5.9, 3), (4, 3), (3.9, 2), (0, 1)])
+def test_waiting_for_results_keeps_to_its_time(automation, automation_service, hasty, timeout_s, looks):
+    """The service is asked as often as the time allows, once at least."""
+    pauses = hasty(automation)
+    automation.results._sender = automation._sender
+    automation_service.waiting = 99
+    with pytest.raises(ResultsNotReady, match=f"after {2 * (looks - 1)} s"):
+        automation.results.wait("x", timeout_s=timeout_s)
+    assert (len(automation_service.to("GET", "/results")), pauses) == (looks, [2.0] * (looks - 1))
+
+
+def test_results_without_goals_are_rows_too():
+    """A variation without goals has one row of its visits; a goal whose id is no number has a row without one."""
+    from kameleoon.api.results import rows_of
+
+    def variation(goals):
+        return {"breakdownData": {"_reference": {"generalData": {"visitCount": 3, "goalsData": goals}}}}
+
+    rows = rows_of({"variationData": {"0": variation(None), "1": variation({"²": {"conversionCount": 2}, "7": {}})}})
+    assert [(row.variation_id, row.goal_id, row.visit_count, row.conversion_count) for row in rows] == [
+        ("0", None, 3, None),
+        ("1", None, 3, 2),
+        ("1", 7, 3, None),
+    ]
+
+
+def test_the_other_ways_to_results(automation, automation_service):
+    """Results of experiments, and in two steps, have their paths; an answer without a code is an error."""
+    query = ResultsQuery()
+    assert len(automation.results.of_experiment(9, query)) == 4
+    assert automation.results.request_flag(7, query) == "feature-flags-7"
+    assert automation.results.request_experiment(9, query) == "experiments-9"
+    assert len(automation.results.wait("experiments-9")) == 4
+    for answer in ({}, {"dataCode": ""}, {"dataCode": 5}):
+        automation_service.fail("POST", "/experiments/9/results", (200, answer))
+        with pytest.raises(UnexpectedAnswer, match="dataCode"):
+            automation.results.request_experiment(9, query)
 
 
 @pytest.mark.parametrize(
@@ -431,6 +504,33 @@ def test_the_asyncio_client_has_the_same_calls(automation_service, credentials):
         assert calls == {call for call in dir(awaited[name]) if call[0] != "_"}
         for call in calls:
             assert inspect.signature(getattr(resource, call)) == inspect.signature(getattr(awaited[name], call))
+
+
+def test_a_closed_client_makes_no_calls(automation_service, credentials):
+    """After ``with`` a client is closed; a method reached through the class is the same method."""
+    with AutomationApi(credentials, base_url=automation_service.url) as api:
+        assert type(api.sites).list(api.sites) is not None
+        assert list(type(api.goals).list(api.goals)) == []
+        with pytest.raises(NotFound):
+            type(api.goals).get(api.goals, 5)
+    seen = len(automation_service.seen)
+    with pytest.raises(NoAnswer, match="closed"):
+        api.goals.get(5)
+    assert len(automation_service.seen) == seen
+    assert AutomationApi.__enter__(api) is api
+
+
+def test_awaited_lists_go_through_all_pages(automation_service, credentials):
+    """An asynchronous iterator asks for page after page."""
+    for number in range(5):
+        automation_service.add("goals", name=f"g{number}", siteId=1, type="CUSTOM")
+
+    async def ask():
+        async with AsyncAutomationApi(credentials, base_url=automation_service.url) as api:
+            return [goal.name async for goal in api.goals.list(per_page=2)]
+
+    assert asyncio.run(ask()) == [f"g{number}" for number in range(5)]
+    assert [seen.query["page"] for seen in automation_service.to("GET", "/goals")] == ["1", "2", "3"]
 
 
 def test_a_password_is_in_no_text():

@@ -40,6 +40,7 @@ def test_a_request_needs_time(timeout_s):
         ("Application/JSON; charset=utf-8", True),
         ("application/problem+json", True),
         ("text/json", False),
+        ("text/problem+json", False),
         ("text/plain", False),
         ("", False),
     ],
