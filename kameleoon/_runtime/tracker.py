@@ -170,10 +170,8 @@ class Tracker:
 
     def collect_everything(self) -> None:
         """Move all that is unsent of anybody into the outbox, registered or not; announces nobody, and waits for nobody's consent."""
-        for code, is_sendable in self._store.codes() if not self._is_idle else ():
-            visitor = self._store.peek(code) if is_sendable else None
-            if visitor is not None and is_pending(visitor.record):
-                self.register(code)
+        for code in self._store.pending() if not self._is_idle else ():
+            self.register(code)
         self.collect()
         self._collect_decided(self._forwarding.waiting_codes(), is_last=True)
         if self._is_waiting and self._registered:
@@ -227,14 +225,15 @@ class Tracker:
         if self._is_waiting:
             yield from self._register_all()
             return
-        codes = self._store.codes()
         news = []
-        for place, (code, is_sendable) in enumerate(codes):
+        first = None
+        for place, (code, is_sendable) in enumerate(self._store.codes()):
+            first = code if first is None else first
             if is_sendable and self._is_news(code):
                 news.append(code)
             if place % _STEP == 0:
                 yield
-        if news and news[0] == codes[0][0]:
+        if news and news[0] == first:
             self.register(news.pop(0))
         yield from self._collect_ended()
         yield from self._claim_registered()
@@ -308,21 +307,17 @@ class Tracker:
     def _collect_ended(self) -> Iterator[None]:
         if self._is_waiting:
             return
-        ended = self._store.expire()
-        ended.reverse()
         ready = Ready()
         try:
-            while ended:
-                self._write_last(*ended.pop(), ready)
+            for ended in self._store.expire():
+                # The store holds them no more: whoever ends this round early, between two steps, must not lose them.
+                for code, visitor in ended:
+                    self._write_last(code, visitor, ready)
                 if len(ready) >= _HANDED_OVER:
                     full, ready = ready, Ready()
                     self._put(full)
-                if len(ended) % _STEP == 0:
-                    yield
+                yield
         finally:
-            # The store holds them no more: whoever ends this round early must not lose them.
-            for code, visitor in reversed(ended):
-                self._write_last(code, visitor, ready)
             self._put(ready)
 
     def _write_last(self, code: str, visitor: Visitor, ready: Ready) -> None:

@@ -211,6 +211,7 @@ class _Rare:
         "forced",
         "geolocation",
         "heat",
+        "is_shared",
         "mapped",
         "mapping_identifier",
         "operating_system",
@@ -278,6 +279,7 @@ class VisitorRecord:
         heat: ``{key moment id: {goal id: score}}``
         scores: Contextual bandit: ``{experiment id: groups of variation ids, best score first}``
         mapped: Indices whose custom data maps this visitor; sent with every request.
+        is_shared: Whether several codes lead to the record of a store in this process.
     """
 
     __slots__ = ("_rare", "assignments", "custom_data", "is_plain", "started_ms", "unsent")
@@ -307,6 +309,7 @@ class VisitorRecord:
     scores: _Apart[Mapping[int, tuple[frozenset[int], ...]] | None] = _Apart("scores")
     visits: _Apart[Visits | None] = _Apart("visits")
     mapped: _Apart[set[int] | None] = _Apart("mapped")
+    is_shared: _Apart[bool | None] = _Apart("is_shared")
 
     def __init__(self, started_ms: int) -> None:
         self.started_ms = started_ms

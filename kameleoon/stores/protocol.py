@@ -114,15 +114,22 @@ class VisitorStore(Protocol):
             consent_required: Whether items wait for consent, see `kameleoon._visitor.unsent.take_unsent`.
         """
 
-    def codes(self) -> list[tuple[str, bool]]:
+    def codes(self) -> Iterable[tuple[str, bool]]:
         """
         All visitor codes, oldest first where the store knows, and whether they hold anything that is, or was, to be sent.
 
-        Does not count as activity.
+        Does not count as activity. Who comes or goes meanwhile may be among them or not.
         """
 
-    def expire(self) -> list[Ended]:
-        """Visitors whose session ended since the last call; the store holds them no more."""
+    def pending(self) -> Iterable[str]:
+        """The codes of visitors with anything unsent, whatever consent says. Does not count as activity."""
+
+    def expire(self) -> Iterable[Sequence[Ended]]:
+        """
+        Visitors whose session ended since the last call, a few at a time, or none; the store holds them no more.
+
+        A store in this process does its work in these steps: between two of them the caller may let others have their turn.
+        """
 
     def after_fork_in_child(self) -> None:
         """In a forked child: what is unsent belongs to the parent, so that it counts as sent here."""

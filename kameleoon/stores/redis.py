@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from kameleoon._visitor.record import Assignment, Visitor, VisitorRecord
-from kameleoon._visitor.unsent import has_sendable, take_unsent
+from kameleoon._visitor.unsent import has_sendable, is_pending, take_unsent
 from kameleoon.exceptions import KameleoonError
 from kameleoon.logging.kameleoon_logger import KameleoonLogger
 from kameleoon.stores.protocol import Claim, Ended
@@ -371,7 +371,12 @@ class RedisStore:
             codes: list[str] = found[-1]
             return [(code, self._has_sendable(code)) for code in self._refresh(codes)]
 
-    def expire(self) -> list[Ended]:
+    def pending(self) -> list[str]:
+        """See `VisitorStore.pending`."""
+        found = ((code, self.peek(code)) for code, is_sendable in self.codes() if is_sendable)
+        return [code for code, visitor in found if visitor is not None and is_pending(visitor.record)]
+
+    def expire(self) -> list[list[Ended]]:
         """See `VisitorStore.expire`."""
         ended: list[Ended] = []
         with self._lock:
@@ -386,7 +391,7 @@ class RedisStore:
                     if self._known.get(code) is not None and self._is_over(self._known[code]):
                         del self._known[code]
                 if len(batch) < _AT_ONCE:
-                    return ended
+                    return [ended]
 
     def after_fork_in_child(self) -> None:
         """See `VisitorStore.after_fork_in_child`: what is in Redis is anybody's, what is not there yet is the parent's."""

@@ -14,88 +14,45 @@ from __future__ import annotations
 import json
 import os
 import time
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
-from kameleoon._visitor.record import (
-    Assignment,
-    Converted,
-    Forcing,
-    Kind,
-    PageVisit,
-    Personalized,
-    PreviousVisit,
-    Simulation,
-    VisitorRecord,
-    Visits,
+from kameleoon._visitor.plain import (
+    SINGLE,
+    of_conversion,
+    of_custom_data,
+    of_page_visit,
+    to_conversion,
+    to_custom_data,
+    to_page_visit,
 )
-from kameleoon.data import (
-    ApplicationVersion,
-    Browser,
-    BrowserType,
-    Conversion,
-    Cookie,
-    CustomData,
-    Device,
-    DeviceType,
-    Geolocation,
-    OperatingSystem,
-    OperatingSystemType,
-    PageView,
-)
+from kameleoon._visitor.record import Assignment, Converted, Kind, Personalized, VisitorRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Mapping
+    from collections.abc import Hashable, Mapping
 
 MARK = "!"
 """What the names of marks begin with."""
 
 _MARK_OF_ASSIGNMENT = "!a:"
 
-_SINGLE: dict[str, tuple[str, Callable[[Any], object], Callable[[Any], Any]]] = {
-    "mi": ("mapping_identifier", lambda value: value, str),
-    "co": ("consent", lambda value: value, bool),
-    "ua": ("user_agent", lambda value: value, str),
-    "de": ("device", lambda value: value.device_type.name, lambda name: Device(DeviceType[name])),
-    "br": (
-        "browser",
-        lambda value: [value.browser_type.name, value.version],
-        lambda parts: Browser(BrowserType[parts[0]], parts[1]),
-    ),
-    "os": (
-        "operating_system",
-        lambda value: value.os_type.name,
-        lambda name: OperatingSystem(OperatingSystemType[name]),
-    ),
-    "ge": (
-        "geolocation",
-        lambda value: [value.country, value.region, value.city, value.postal_code, value.latitude, value.longitude],
-        lambda parts: Geolocation(*parts),
-    ),
-    "av": ("application_version", lambda value: value.version, ApplicationVersion),
-    "ck": ("cookie", lambda value: dict(value.cookies), Cookie),
-    "fo": ("forced", lambda value: list(value.items()), lambda pairs: {key: Forcing(*parts) for key, parts in pairs}),
-    "si": (
-        "simulated",
-        lambda value: list(value.items()),
-        lambda pairs: {key: Simulation(*parts) for key, parts in pairs},
-    ),
-    "he": (
-        "heat",
-        lambda value: [[key, list(goals.items())] for key, goals in value.items()],
-        lambda pairs: {key: dict(goals) for key, goals in pairs},
-    ),
-    "sc": (
-        "scores",
-        lambda value: [[key, [sorted(group) for group in groups]] for key, groups in value.items()],
-        lambda pairs: {key: tuple(frozenset(group) for group in groups) for key, groups in pairs},
-    ),
-    "vi": (
-        "visits",
-        lambda value: [value.previous, value.number, value.since_previous_ms],
-        lambda parts: Visits(tuple(PreviousVisit(*visit) for visit in parts[0]), parts[1], parts[2]),
-    ),
-    "ma": ("mapped", sorted, set),
+_SINGLE = {
+    "mi": "mapping_identifier",
+    "co": "consent",
+    "ua": "user_agent",
+    "de": "device",
+    "br": "browser",
+    "os": "operating_system",
+    "ge": "geolocation",
+    "av": "application_version",
+    "ck": "cookie",
+    "fo": "forced",
+    "si": "simulated",
+    "he": "heat",
+    "sc": "scores",
+    "vi": "visits",
+    "ma": "mapped",
 }
+"""Fields of what there is one of, and the attributes they hold."""
 
 _BENDING = ("mapping_identifier", "consent", "forced", "simulated", "scores")
 
@@ -123,19 +80,18 @@ def encode_record(record: VisitorRecord, tokens: list[str], marks: Mapping[str, 
         marks: The marks there were, which keep their values.
     """
     fields = {"t": _dump(record.started_ms)}
-    for name, (attribute, write, _) in _SINGLE.items():
+    for name, attribute in _SINGLE.items():
         value = getattr(record, attribute)
         if value is not None:
-            fields[name] = _dump(write(value))
+            fields[name] = _dump(SINGLE[attribute][0](value))
     for index, datum in record.custom_data.items():
-        fields[f"c:{index}"] = _dump(_of_custom_data(datum))
+        fields[f"c:{index}"] = _dump(of_custom_data(datum))
     for url, visit in record.page_views.items():
-        view = visit.view
-        fields[f"p:{url}"] = _dump([view.title, view.referrers, visit.views, visit.last_ms, visit.remote_views])
+        fields[f"p:{url}"] = _dump(of_page_visit(visit))
     while len(tokens) < len(record.conversions):
         tokens.append(new_token())
     for token, converted in zip(tokens, record.conversions, strict=True):
-        fields[f"x:{token}"] = _dump(_of_conversion(converted))
+        fields[f"x:{token}"] = _dump(of_conversion(converted))
     unsent = {_mark(key, tokens) for key in record.unsent}
     for experiment_id, given in record.assignments.items():
         fields[f"a:{experiment_id}"] = _dump([given.variation_id, given.is_delivery, given.time_ms])
@@ -182,19 +138,18 @@ def _order(name: str) -> tuple[str, int, str]:
 
 def _read_field(record: VisitorRecord, name: str, text: str, conversions: list[tuple[str, Converted]]) -> None:
     if name in _SINGLE:
-        attribute, _, read = _SINGLE[name]
-        setattr(record, attribute, read(json.loads(text)))
+        attribute = _SINGLE[name]
+        setattr(record, attribute, SINGLE[attribute][1](json.loads(text)))
         return
     kind, _, key = name.partition(":")
     if name == "t":
         record.started_ms = int(text)
     elif kind == "c":
-        record.keep_custom_data(_to_custom_data(json.loads(text)))
+        record.keep_custom_data(to_custom_data(json.loads(text)))
     elif kind == "p":
-        title, referrers, views, last_ms, remote_views = json.loads(text)
-        record.own("page_views")[key] = PageVisit(PageView(key, title, referrers), views, last_ms, remote_views)
+        record.own("page_views")[key] = to_page_visit(key, json.loads(text))
     elif kind == "x":
-        conversions.append((key, _to_conversion(json.loads(text))))
+        conversions.append((key, to_conversion(json.loads(text))))
     elif kind == "a":
         variation_id, is_delivery, time_ms = json.loads(text)
         record.give(Assignment(int(key), variation_id, is_delivery, time_ms, unsent=False))
@@ -219,27 +174,6 @@ def _key_of(mark: str, places: Mapping[str, int]) -> tuple[int, Hashable] | None
     if kind in {Kind.CUSTOM_DATA, Kind.SEGMENT}:
         return kind, int(text)
     return kind, text if kind == Kind.PAGE_VIEW else None
-
-
-def _of_custom_data(datum: CustomData) -> list[object]:
-    return [datum.index, datum.name, datum.overwrite, list(datum.values)]
-
-
-def _to_custom_data(parts: list[Any]) -> CustomData:
-    index, name, overwrite, values = parts
-    return CustomData(index if name is None else name, *values, overwrite=overwrite).at(index)
-
-
-def _of_conversion(converted: Converted) -> list[object]:
-    conversion = converted.conversion
-    metadata = None if conversion.metadata is None else [_of_custom_data(datum) for datum in conversion.metadata]
-    return [conversion.goal_id, conversion.revenue, conversion.negative, metadata, converted.time_ms]
-
-
-def _to_conversion(parts: list[Any]) -> Converted:
-    goal_id, revenue, negative, metadata, time_ms = parts
-    kept = None if metadata is None else [_to_custom_data(datum) for datum in metadata]
-    return Converted(Conversion(goal_id, revenue, negative, kept), time_ms)
 
 
 def _dump(value: object) -> str:

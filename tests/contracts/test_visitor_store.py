@@ -28,7 +28,58 @@ def clock():
     return Clock()
 
 
-@pytest.fixture(params=["memory", "redis"])
+class DrowsyStore(MemoryStore):
+    """A `MemoryStore` in which everybody who can falls asleep before each call."""
+
+    def _doze(self):
+        with self._lock:
+            while self._unfiled:
+                self._file(self._unfiled.popleft())
+            while self._drowsy:
+                self._put_first_to_sleep()
+
+    def read(self, code):
+        self._doze()
+        return super().read(code)
+
+    def peek(self, code):
+        self._doze()
+        return super().peek(code)
+
+    def write(self, code, facts, now_ms):
+        self._doze()
+        return super().write(code, facts, now_ms)
+
+    def assign(self, code, visitor, *given):
+        self._doze()
+        return super().assign(code, visitor, *given)
+
+    def link(self, code, other, now_ms):
+        self._doze()
+        super().link(code, other, now_ms)
+
+    def claim(self, codes, *, consent_required):
+        self._doze()
+        return super().claim(codes, consent_required=consent_required)
+
+    def codes(self):
+        self._doze()
+        return super().codes()
+
+    def pending(self):
+        self._doze()
+        return super().pending()
+
+    def expire(self):
+        self._doze()
+        return super().expire()
+
+    def after_fork_in_child(self):
+        self._doze()
+        super().after_fork_in_child()
+
+
+@pytest.fixture(params=["memory", "drowsy", "redis"])
 def kind(request):
     """Which store."""
     return request.param
@@ -37,8 +88,9 @@ def kind(request):
 @pytest.fixture
 def make_store(kind, clock, request):
     """A function that makes a store of one kind, for any number of visitors."""
-    if kind == "memory":
-        yield lambda max_visitors=1_000_000: MemoryStore(SESSION_S, max_visitors, clock)
+    if kind != "redis":
+        kept = DrowsyStore if kind == "drowsy" else MemoryStore
+        yield lambda max_visitors=1_000_000: kept(SESSION_S, max_visitors, clock)
         return
     server = request.getfixturevalue("redis_server")
     server.flush()
@@ -81,6 +133,11 @@ def told(value, **more):
 def claim(store, code, *, consent_required=False):
     """What is unsent of one code."""
     return store.claim([code], consent_required=consent_required)[0].unsent
+
+
+def ended_of(store):
+    """All whose session ended since the last call."""
+    return [ended for some in store.expire() for ended in some]
 
 
 def test_it_has_the_protocol(store):
@@ -186,10 +243,10 @@ def test_a_link_hands_out_what_the_other_code_had(store):
     """What a code had unsent before it was linked is not lost."""
     store.write("user", [told(Conversion(7))], 1)
     store.link("a", "user", 2)
-    ended = store.expire()
+    ended = ended_of(store)
     assert [(code, len(visitor.record.conversions)) for code, visitor in ended] == [("user", 1)]
     store.link("a", "user", 3)
-    assert store.expire() == []
+    assert ended_of(store) == []
 
 
 def test_a_session_ends_exactly_after_its_duration(store, clock):
@@ -211,11 +268,11 @@ def test_ended_sessions_are_handed_out_once_with_what_they_had(store, clock):
     clock.now += SESSION_S / 2
     store.read("b")
     clock.now += SESSION_S / 2 + 1
-    assert [(code, visitor.record.conversions[0].conversion.goal_id) for code, visitor in store.expire()] == [("a", 1)]
-    assert store.expire() == []
+    assert [(code, visitor.record.conversions[0].conversion.goal_id) for code, visitor in ended_of(store)] == [("a", 1)]
+    assert ended_of(store) == []
     assert len(store) == 1
     clock.now += SESSION_S + 1
-    assert [code for code, _ in store.expire()] == ["b"]
+    assert [code for code, _ in ended_of(store)] == ["b"]
     assert len(store) == 0
 
 
@@ -224,8 +281,20 @@ def test_a_visitor_who_comes_back_late_starts_anew(store, clock):
     store.write("a", [told(Conversion(1))], 1)
     clock.now += SESSION_S + 5
     assert store.write("a", [], 500).record.started_ms == 500
-    assert [code for code, _ in store.expire()] == ["a"]
+    assert [code for code, _ in ended_of(store)] == ["a"]
     assert not store.read("a").record.conversions
+
+
+def test_those_with_something_unsent_are_known(store):
+    """Whoever has an item, an exposure or mapping data to be sent, and nobody else; looking is no activity and takes nothing."""
+    store.write("item", [told(Conversion(1))], 1)
+    store.write("exposure", [assigned()], 1)
+    store.write("mapped", [MappedFrom("mapped"), told(CustomData(3, "user"), sent=True, maps=True)], 1)
+    store.write("sent", [told(Device(DeviceType.PHONE), sent=True), assigned(unsent=False)], 1)
+    store.write("nothing", [], 1)
+    assert sorted(store.pending()) == ["exposure", "item", "mapped"]
+    claim(store, "item")
+    assert sorted(store.pending()) == ["exposure", "mapped"]
 
 
 def test_claiming_and_looking_through_all_is_no_activity(store, clock):
@@ -233,7 +302,7 @@ def test_claiming_and_looking_through_all_is_no_activity(store, clock):
     store.write("a", [told(Conversion(1))], 1)
     clock.now += SESSION_S - 1
     store.claim(["a"], consent_required=False)
-    assert store.codes() == [("a", True)]
+    assert list(store.codes()) == [("a", True)]
     store.peek("a")
     clock.now += 1
     assert store.read("a") is None
@@ -249,7 +318,7 @@ def test_the_longest_idle_leave_first_when_there_are_too_many(make_store, clock)
     clock.now += 2
     store.write("d", [], 1)
     assert len(store) == 3
-    assert [code for code, _ in store.expire()] == ["b"]
+    assert [code for code, _ in ended_of(store)] == ["b"]
     assert store.read("a") is not None
 
 
@@ -260,7 +329,7 @@ def test_many_codes_stay_within_the_bound(make_store, kind):
     for number in range(number_of_visitors):
         store.write(str(number), [], 1)
     assert len(store) == 100
-    assert len(store.expire()) == number_of_visitors - 100
+    assert len(ended_of(store)) == number_of_visitors - 100
 
 
 def test_a_forked_child_sends_nothing_that_its_parent_sends_too(store, kind):
@@ -268,7 +337,7 @@ def test_a_forked_child_sends_nothing_that_its_parent_sends_too(store, kind):
     store.write("a", [told(Conversion(1)), assigned()], 1)
     store.after_fork_in_child()
     unsent = claim(store, "a")
-    expected = 0 if kind == "memory" else 1
+    expected = 1 if kind == "redis" else 0
     assert (len(unsent.conversions), len(unsent.assignments)) == (expected, expected)
     assert claim(store, "a").conversions == ()
     assert 1 in store.read("a").record.assignments
@@ -303,9 +372,9 @@ def test_assigned_visitors_end_and_make_room_like_others(make_store, clock):
         store.assign(f"v{number}", None, 1, 10, False, True, 5)
         clock.now += 2
     assert len(store) == 3
-    assert [code for code, _ in store.expire()] == ["v0", "v1"]
+    assert [code for code, _ in ended_of(store)] == ["v0", "v1"]
     clock.now += SESSION_S + 5
-    assert sorted(code for code, _ in store.expire()) == ["v2", "v3", "v4"]
+    assert sorted(code for code, _ in ended_of(store)) == ["v2", "v3", "v4"]
     assert len(store) == 0
 
 

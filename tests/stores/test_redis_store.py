@@ -173,7 +173,7 @@ def test_an_ended_session_is_handed_out_by_one_worker(make_store):
     stores = [make_store(wall_clock=lambda: now[0]) for _ in range(2)]
     stores[0].write("v", [told(Conversion(7))], 1)
     now[0] += 61
-    ended = [entry for store in stores for entry in store.expire()]
+    ended = [entry for store in stores for some in store.expire() for entry in some]
     assert [(code, visitor.record.conversions[0].conversion.goal_id) for code, visitor in ended] == [("v", 7)]
 
 
