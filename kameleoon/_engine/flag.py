@@ -35,13 +35,15 @@ Answer = tuple[Choice, "tuple[Choice, ...] | None"]
 Decide = Callable[["VisitorRecord | None", str, int], Answer]
 """See `CompiledFlag.decide`."""
 
-Step = tuple[
-    "Test | None", "int | None", "bytes | None", str, bool, "Answer | None", str, "tuple[tuple[bytes, Answer], ...]"
-]
+Step = tuple["Test | None", "int | None", "bytes | None", "str | None", bool, "Answer | None", str, "tuple[Entry, ...]"]
 """
 A rule of a plain flag: targeting, experiment id, limit of the exposition (``None`` for all), what is hashed for it, whether it is a
 delivery, what everybody exposed gets, else what is hashed, and the answers up to each bound.
 """
+
+
+Entry = tuple[bytes, Answer]
+"""A limit, and what a visitor gets whose hash is at most that."""
 
 
 class Table:
@@ -52,6 +54,10 @@ class Table:
         shares: Each choice's share, in order. The sums are plain additions from the left.
         choices: The choice of each share.
         suffix: What is appended to the code before hashing.
+
+    Attributes:
+        entries: Limits and answers, in order.
+        certain: What everybody gets, when that is so.
     """
 
     __slots__ = ("certain", "entries", "suffix")
@@ -62,18 +68,19 @@ class Table:
         entries = []
         for share, choice in zip(shares, choices, strict=True):
             total += share
-            entries.append((limit(total), choice))
-        self.entries = tuple(entries)
+            entries.append((limit(total), (choice, None)))
+        self.entries: tuple[Entry, ...] = tuple(entries)
         self.certain = entries[0][1] if entries and entries[0][0] is ALWAYS else None
 
     def choose(self, code: str) -> Choice | None:
         """The choice for *code*, ``None`` when all shares together stay below its hash."""
-        if self.certain is not None or not self.entries:
-            return self.certain
-        place = digest(code + self.suffix)
-        for bound, choice in self.entries:
-            if place <= bound:
-                return choice
+        if self.certain is not None:
+            return self.certain[0]
+        if self.entries:
+            place = digest(code + self.suffix)
+            for bound, (choice, _) in self.entries:
+                if place <= bound:
+                    return choice
         return None
 
 
@@ -81,10 +88,8 @@ class CompiledRule:
     """One rule: whom it is for, whom it exposes, what they get."""
 
     __slots__ = (
-        "choices",
         "experiment_id",
         "exposed",
-        "exposure_suffix",
         "is_delivery",
         "is_experimentation",
         "matches",
@@ -99,11 +104,19 @@ class CompiledRule:
         self.is_delivery = model.type is RuleType.TARGETED_DELIVERY
         self.is_experimentation = model.type is RuleType.EXPERIMENTATION
         self.exposed = limit(model.exposition)
-        self.exposure_suffix = f"{model.id}{model.respool}"
-        self.choices = tuple(choices)
         self.table = Table(
             [share.exposition for share in model.shares], choices, f"{model.experiment_id}{model.respool}"
         )
+
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        """What it can give, in the order of its shares."""
+        return tuple([choice for _, (choice, _) in self.table.entries])
+
+    @property
+    def exposure_suffix(self) -> str:
+        """What is appended to the code before it is hashed for the exposition."""
+        return f"{self.model.id}{self.model.respool}"
 
     def exposes(self, code: str) -> bool:
         """Whether the rule's exposition takes *code* in."""
@@ -161,14 +174,10 @@ class CompiledFlag:
     """
 
     __slots__ = (
-        "_blocked",
+        "_around",
         "_bucketing_index",
         "_by_default",
-        "_consent_full_block",
-        "_consent_required",
-        "_disabled",
         "_group",
-        "_holdout",
         "_variations",
         "decide",
         "default",
@@ -181,7 +190,7 @@ class CompiledFlag:
         # What the answers hold already is not kept a second time; the public view reads the flag anew.
         self.model = replace(flag, variations=())
         self.key = flag.key
-        self._variations: dict[str, tuple[str, str, dict[str, Variable], dict[str, Variable]]] = {}
+        self._variations: dict[str, tuple[str, dict[str, Variable], dict[str, Variable]]] = {}
         for variation in flag.variations:
             if variation.key not in self._variations:
                 first: dict[str, Variable] = {}
@@ -193,14 +202,10 @@ class CompiledFlag:
                 shared = read_only(last)  # one for all choices that give the variation
                 has_duplicates = len(last) < len(variation.variables)
                 values = first if has_duplicates else shared
-                self._variations[variation.key] = (variation.key, variation.name, values, shared)
+                self._variations[variation.key] = (variation.name, values, shared)
         default_key = flag.default_variation_key
         self.default = self._choice(default_key, None, None, Reason.DEFAULT)
-        self._disabled = replace(self.default, reason=Reason.DISABLED, refusal=Refusal.ENVIRONMENT)
-        self._blocked = replace(self.default, reason=Reason.DISABLED, refusal=Refusal.CONSENT)
-        self._consent_required = around.consent_required
-        self._consent_full_block = around.consent_full_block
-        self._holdout = around.holdout
+        self._around = around
         group = around.group_place(flag)
         self._group = None if group is None else (flag.group or "", *group)
         self._bucketing_index = around.bucketing_index(flag)
@@ -215,7 +220,12 @@ class CompiledFlag:
         What a plain flag's rules need is bound beforehand, as the path of nearly all evaluations has no time to look for it.
         """
         fully, by_default = self._decide_fully, self._by_default
-        if not self.model.enabled or self._holdout is not None or self._group is not None or self._bucketing_index:
+        if (
+            not self.model.enabled
+            or self._around.holdout is not None
+            or self._group is not None
+            or self._bucketing_index
+        ):
             return fully
         steps = tuple(self._step(rule) for rule in self.rules)
         if len(steps) == 1:
@@ -227,7 +237,7 @@ class CompiledFlag:
             for matches, experiment_id, exposed, exposure_suffix, is_delivery, certain, suffix, entries in steps:
                 if matches is not None and not matches(record, code, now_ms, experiment_id):
                     continue
-                if exposed is not None and digest(code + exposure_suffix) > exposed:
+                if exposed is not None and digest(code + exposure_suffix) > exposed:  # type: ignore[operator]  # both or none
                     if is_delivery:
                         break
                     continue
@@ -244,19 +254,19 @@ class CompiledFlag:
 
     def _step(self, rule: CompiledRule) -> Step:
         certain: Answer | None = None
-        entries: tuple[tuple[bytes, Answer], ...] = ()
+        entries: tuple[Entry, ...] = ()
         if rule.is_delivery:
-            certain = (rule.choices[0], None) if rule.choices else self._by_default
+            certain = rule.table.entries[0][1] if rule.table.entries else self._by_default
         elif rule.table.certain is not None:
-            certain = (rule.table.certain, None)
+            certain = rule.table.certain
         else:
-            entries = tuple((bound, (choice, None)) for bound, choice in rule.table.entries)
-        exposed = None if rule.exposed is ALWAYS else rule.exposed
+            entries = rule.table.entries
+        exposed, exposure_suffix = (None, None) if rule.exposed is ALWAYS else (rule.exposed, rule.exposure_suffix)
         return (
             rule.matches,
             rule.experiment_id,
             exposed,
-            rule.exposure_suffix,
+            exposure_suffix,
             rule.is_delivery,
             certain,
             rule.table.suffix,
@@ -271,7 +281,7 @@ class CompiledFlag:
     def variables_of(self, variation_key: str) -> dict[str, Variable] | None:
         """``{variable key: variable}`` of a variation, of duplicates the last; ``None`` when there is no such variation."""
         known = self._variations.get(variation_key)
-        return None if known is None else known[3]
+        return None if known is None else known[2]
 
     def _choice(
         self,
@@ -287,8 +297,8 @@ class CompiledFlag:
         if known is None:
             variation, values = Variation("", variation_id, experiment_id, {}, ""), None
         else:
-            variation = Variation(known[0], variation_id, experiment_id, known[3], known[1])
-            values = known[2]
+            name, values, variables = known
+            variation = Variation(key, variation_id, experiment_id, variables, name)
         is_delivery = rule is not None and rule.type is RuleType.TARGETED_DELIVERY
         return make_choice(variation, values, key, reason, rule, is_delivery=is_delivery, refusal=refusal)
 
@@ -318,14 +328,15 @@ class CompiledFlag:
             if simulation is not None:
                 return self._simulated(simulation), None
         if not self.model.enabled:
-            return self._disabled, None
+            return self._refusal(Refusal.ENVIRONMENT), None
+        around = self._around
         hashed = self.hash_code(record, code)
-        refused = self._consent_required and record is not None and record.consent is False
+        refused = around.consent_required and record is not None and record.consent is False
         held: tuple[Choice, ...] | None = None
-        if self._holdout is not None:
-            if refused and self._consent_full_block:
-                return self._blocked, None
-            drawn = self._holdout.choose(hashed)
+        if around.holdout is not None:
+            if refused and around.consent_full_block:
+                return self._refusal(Refusal.CONSENT), None
+            drawn = around.holdout.choose(hashed)
             if drawn is not None:
                 held = (drawn,)
                 if drawn.variation_key == HELD_OUT_KEY:
@@ -346,17 +357,20 @@ class CompiledFlag:
                     return self.default, held
                 continue
             if refused and rule.is_experimentation:
-                return (self._blocked if self._consent_full_block else self.default), held
+                return (self._refusal(Refusal.CONSENT) if around.consent_full_block else self.default), held
             if record is not None and record.scores is not None:
                 scored = rule.by_scores(hashed, record)
                 if scored is not None:
                     return scored, held
             if rule.is_delivery:
-                return (rule.choices[0] if rule.choices else self.default), held
+                return (rule.table.entries[0][1][0] if rule.table.entries else self.default), held
             choice = rule.table.choose(hashed)
             if choice is not None:
                 return choice, held
         return self.default, held
+
+    def _refusal(self, refusal: Refusal) -> Choice:
+        return replace(self.default, reason=Reason.DISABLED, refusal=refusal)
 
     def _wins_group(self, code: str) -> bool:
         assert self._group is not None
@@ -384,37 +398,40 @@ def _one_rule(step: Step, by_default: Answer, fully: Decide) -> Decide:
         certain = by_default
     last = by_default
     if entries and entries[-1][0] is ALWAYS:  # whoever comes so far gets it, so that nothing is left to be compared
-        *entries_before, (_, last) = entries
-        entries = tuple(entries_before)
-    first_bound, first = entries[0] if entries else (NEVER, by_default)
-    rest = entries[1:]
-    is_drawn_only = matches is None and exposed is None and certain is None
-    short, long, most = short_sha256, sha256, SHORT
+        last = entries[-1][1]
+        entries = entries[:-1]
+    if matches is None and exposed is None and certain is None:
+        return _for_everybody(suffix, entries, last, fully)
 
     def decide(record: VisitorRecord | None, code: str, now_ms: int) -> Answer:
         if record is not None and not record.is_plain:
             return fully(record, code, now_ms)
         if matches is not None and not matches(record, code, now_ms, experiment_id):
             return by_default
-        if exposed is not None and digest(code + exposure_suffix) > exposed:
+        if exposed is not None and digest(code + exposure_suffix) > exposed:  # type: ignore[operator]  # both or none
             return by_default
         if certain is not None:
             return certain
         data = (code + suffix).encode()  # `digest`, without the call
-        place = (short if len(data) < most else long)(data).digest()
-        if place <= first_bound:
-            return first
-        for bound, answer in rest:
+        place = (short_sha256 if len(data) < SHORT else sha256)(data).digest()
+        for bound, answer in entries:
             if place <= bound:
                 return answer
         return last
 
-    def draw(record: VisitorRecord | None, code: str, now_ms: int) -> Answer:
-        # The same for a rule that is for everybody, as most are.
+    return decide
+
+
+def _for_everybody(suffix: str, entries: tuple[Entry, ...], last: Answer, fully: Decide) -> Decide:
+    """The same for a rule that is for everybody, as most are; `last` is what nobody in *entries* gets."""
+    first_bound, first = entries[0] if entries else (NEVER, last)
+    rest = entries[1:]
+
+    def decide(record: VisitorRecord | None, code: str, now_ms: int) -> Answer:
         if record is not None and not record.is_plain:
             return fully(record, code, now_ms)
         data = (code + suffix).encode()
-        place = (short if len(data) < most else long)(data).digest()
+        place = (short_sha256 if len(data) < SHORT else sha256)(data).digest()
         if place <= first_bound:
             return first
         if rest:
@@ -423,7 +440,7 @@ def _one_rule(step: Step, by_default: Answer, fully: Decide) -> Decide:
                     return answer
         return last
 
-    return draw if is_drawn_only else decide
+    return decide
 
 
 def holdout_choice(share: Share, experiment_id: int) -> Choice:
