@@ -32,6 +32,7 @@ _TYPES = {
     )
 }
 _COMMON = {"nonce", "eventType", "visitorCode", "mappingValue", "userAgent", "time"}
+_PLACE = {"country", "region", "city"}
 NONCE = re.compile(r"[0-9A-Fa-f]{16}")
 _INTEGER = re.compile(r"-?[0-9]{1,15}")
 _DECIMAL = re.compile(r"[-+]?(?:[0-9]{1,40}(?:\.[0-9]{0,40})?|\.[0-9]{1,40})(?:[eE][-+]?[0-9]{1,3})?")
@@ -253,6 +254,9 @@ def _event(line: Mapping[str, str], visitor_code: str | None) -> Event:
     if len(visitor) > MAX_CODE_CHARACTERS:
         raise _Nonsense(f"visitor code longer than {MAX_CODE_CHARACTERS} characters")
     event_type = _TYPES.get(given_type.lower(), given_type)
+    if event_type == "staticData" and not _PLACE.isdisjoint(line):
+        # SDKs up to 3.4.0 tell of a place in this way. Source: network.md, section 5.2.
+        event_type = "geolocation"
     return Event(
         nonce=nonce.upper(),
         type=event_type,

@@ -69,6 +69,18 @@ def test_line_ends_blank_lines_and_case():
     assert body.received == 1
 
 
+def test_a_place_is_a_place_whatever_it_comes_as():
+    """SDKs up to 3.4.0 tell of a place as static data."""
+    events = parse_lines(
+        "nonce=0000000000000001&eventType=staticData&city=Brest&visitorCode=a\n"
+        "nonce=0000000000000002&eventType=staticData&os=IOS&visitorCode=a"
+    ).events
+    assert [(event.type, event.parameters) for event in events] == [
+        ("geolocation", {"city": "Brest"}),
+        ("staticData", {"os": "IOS"}),
+    ]
+
+
 def test_a_visitor_of_the_whole_request_wins():
     """A visitor code in the query stands above those of the lines."""
     (event,) = parse_lines("nonce=0000000000000001&eventType=activity&visitorCode=a", visitor_code="q").events
