@@ -242,6 +242,7 @@ class DiskQueue:
         self._turned_away = 0
         self._known = 0
         self._on_loan: set[int] = set()
+        self._lease_ms = int(LEASE_S * 1000)
         self._renewed_ms = 0
         # Done with, but SQLite could not remove them: they must not be handed out again.
         self._done: set[int] = set()
@@ -289,7 +290,7 @@ class DiskQueue:
                 if disk.execute(_IS_ANY_FREE, asked).fetchone() is not None:
                     disk.execute("BEGIN IMMEDIATE")
                     taken = [Entry(text, key) for text, key in disk.execute(_FREE, (*asked, most))]
-                    self._lease(disk, [entry.key for entry in taken])
+                    self._lease(disk, [entry.key for entry in taken], now_ms + self._lease_ms)
                     disk.execute("COMMIT")
                     is_leased = True
         if not is_leased:
@@ -302,9 +303,9 @@ class DiskQueue:
     def renew(self) -> None:
         """See `Queue.renew`: the leases begin anew, unless they did a moment ago."""
         now_ms = self._now_ms()
-        if self._on_loan and not 0 <= now_ms - self._renewed_ms < LEASE_S * 1000 / 6:
+        if self._on_loan and not 0 <= now_ms - self._renewed_ms < self._lease_ms // 6:
             self._renewed_ms = now_ms
-            self._extend(list(self._on_loan))
+            self._set_lease(list(self._on_loan), now_ms + self._lease_ms)
 
     def settle(self, entries: Sequence[Entry]) -> None:
         """See `Queue.settle`."""
@@ -332,18 +333,17 @@ class DiskQueue:
         self._memory.give_back([entry for entry in entries if not entry.key])
         keys = [entry.key for entry in entries if entry.key]
         self._on_loan.difference_update(keys)
-        self._extend(keys, by_s=None)
+        self._set_lease(keys, 0)
 
-    def _extend(self, keys: Sequence[int], by_s: float | None = LEASE_S) -> None:
+    def _set_lease(self, keys: Sequence[int], until_ms: int) -> None:
         if keys:
             with self._disk() as disk:
                 if disk is not None:
                     disk.execute("BEGIN IMMEDIATE")
-                    self._lease(disk, keys, by_s)
+                    self._lease(disk, keys, until_ms)
                     disk.execute("COMMIT")
 
-    def _lease(self, disk: sqlite3.Connection, keys: Sequence[int], by_s: float | None = LEASE_S) -> None:
-        until_ms = 0 if by_s is None else self._now_ms() + int(by_s * 1000)
+    def _lease(self, disk: sqlite3.Connection, keys: Sequence[int], until_ms: int) -> None:
         disk.executemany("UPDATE forwarded SET leased_until_ms = ? WHERE id = ?", [(until_ms, key) for key in keys])
 
     def _remove_done(self, disk: sqlite3.Connection) -> None:

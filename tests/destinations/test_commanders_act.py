@@ -71,12 +71,12 @@ def test_one_by_one_and_key_in_the_header(act, collector, sender, exposure):
         ({}, "POST /events?tc_s=12%2034&token=s%2Fk%26%3D"),
         ({"auth": "header"}, "POST /events?tc_s=12%2034"),
     ]:
-        forwarder = Forwarder(act(**settings))
+        forwarder = Forwarder(act(**settings), clock=lambda: 1000.0)
         assert all([forwarder.offer(exposure(1)), forwarder.offer(exposure(2))])
         run(forwarder.deliver(at_once=True), sender)
         assert collector.targets[-2:] == [target, target]
     assert collector.refused == []
-    assert len(sender.paused) >= 1  # at most 100 a second
+    assert sender.paused == pytest.approx([0.01, 0.01])  # at most 100 a second
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import threading
 import time
 from contextlib import suppress
@@ -55,6 +56,7 @@ class Sink:
 
     Attributes:
         posted: All tracking requests.
+        hooked: Events that a webhook brought and was told are taken.
         most_at_once: The most tracking requests that were under way at the same moment.
         over: Set when the block ends; answers that wait should wait on it.
     """
@@ -62,6 +64,7 @@ class Sink:
     def __init__(self, answer=lambda _lines: 204):
         self.answer = answer
         self.posted = []
+        self.hooked = []
         self.most_at_once = 0
         self.over = threading.Event()
         self._at_once = 0
@@ -83,6 +86,8 @@ class Sink:
                     return
                 if self.path.startswith("/visit/events"):
                     sink._track(self, body)
+                elif self.path == "/hook":
+                    sink._hook(self, body)
                 else:
                     self._say(404, {})
 
@@ -116,6 +121,19 @@ class Sink:
         self.over.set()
         self._server.shutdown()
         self._server.server_close()
+
+    def _hook(self, handler, body):
+        told = self.answer([])
+        status, headers = told if isinstance(told, tuple) else (told, {})
+        with self._changed:
+            if status is not None and 200 <= status < 300:
+                self.hooked += json.loads(body)["events"]
+            self._changed.notify_all()
+        if status is None:
+            handler.close_connection = True
+            return
+        with suppress(OSError):
+            handler._say(status, headers)
 
     def _track(self, handler, body):
         was_compressed = handler.headers.get("Content-Encoding") == "gzip"

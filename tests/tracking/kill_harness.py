@@ -3,7 +3,8 @@ Kill processes at random moments under load, and count what arrived: ``python te
 
 Two processes at a time share one data directory and send to a service that is slow now and then, fails, and hangs up without an
 answer. Each writes down an event once the flush it was handed to is finished. At the end every event written down must have been
-taken, and none may have two nonces: an event whose first sending was answered to nobody is repeated as it was.
+taken, and none may have two nonces: an event whose first sending was answered to nobody is repeated as it was. The same holds for what a
+webhook is told of them.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ class Outcome:
         repeated: Events that it took more than once with the same nonce, as nobody had heard the first answer.
         requests: Requests it was sent.
         pending: Events left on disk at the end.
+        untold: Events of a finished flush that the webhook was never told.
+        retold: Events that it was told under more than one id.
     """
 
     kills: int
@@ -51,6 +54,8 @@ class Outcome:
     repeated: int
     requests: int
     pending: int
+    untold: int
+    retold: int
 
 
 class Nursery:
@@ -122,6 +127,10 @@ def run(kills: int, seed: int) -> Outcome:
         nonces = defaultdict(list)
         for fields in sink.taken("conversion"):
             nonces[int(fields["goalId"])].append(fields["nonce"])
+        ids = defaultdict(set)
+        for event in sink.hooked:
+            if event["type"] == "conversion":
+                ids[int(event["goal_id"])].add(event["event_id"])
         return Outcome(
             kills=kills + 1,
             finished=len(nursery.finished),
@@ -130,12 +139,17 @@ def run(kills: int, seed: int) -> Outcome:
             repeated=sum(len(found) > 1 for found in nonces.values()),
             requests=len(sink.posted),
             pending=pending,
+            untold=len(nursery.finished - set(ids)),
+            retold=sum(len(found) > 1 for found in ids.values()),
         )
 
 
 def _nursery(url: str, data_dir: str, journal: int) -> None:
     import kameleoon._tracking.disk
+    import kameleoon._tracking.queues
     import kameleoon._transport.requests_wire  # noqa: F401 - so that children need not
+
+    kameleoon._tracking.queues.LEASE_S = 3.0  # nobody wants to wait a minute for what a dead process had
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     for order in sys.stdin:
@@ -154,6 +168,7 @@ def _nursery(url: str, data_dir: str, journal: int) -> None:
 
 def _client(url: str, data_dir: str):
     from kameleoon import KameleoonClient, KameleoonClientConfig
+    from kameleoon.destinations import Webhook
 
     config = KameleoonClientConfig(
         "id",
@@ -163,6 +178,7 @@ def _client(url: str, data_dir: str):
         data_dir=data_dir,
         default_timeout_millisecond=_TIMEOUT_MS,
         top_level_domain="localhost",
+        destinations=[Webhook(f"{url}/hook", "secret")],
     )
     return KameleoonClient("sink", config)
 
@@ -193,10 +209,10 @@ def _work(url: str, data_dir: str, first: int, journal: int) -> None:
 def _drain(url: str, data_dir: str) -> int:
     client = _client(url, data_dir)
     end = time.monotonic() + 60
-    while (pending := client.flush(timeout=1.0).pending) and time.monotonic() < end:
+    while not (result := client.flush(timeout=1.0)).is_complete and time.monotonic() < end:
         time.sleep(0.1)
     client.close()
-    return pending
+    return result.pending + sum(one.pending for one in result.destinations.values())
 
 
 def main() -> None:

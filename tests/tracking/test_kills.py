@@ -12,3 +12,4 @@ def test_killed_processes_lose_nothing_and_send_nothing_anew():
     outcome = run(kills=10, seed=5)
     assert outcome.finished > 20
     assert (outcome.missing, outcome.renamed, outcome.pending) == (0, 0, 0)
+    assert (outcome.untold, outcome.retold) == (0, 0)
