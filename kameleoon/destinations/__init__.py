@@ -6,6 +6,7 @@ from kameleoon.destinations.feed import ConsentRule, DeadLetter, Feed
 from kameleoon.destinations.forwarder import Forwarder
 from kameleoon.destinations.function import FunctionDestination
 from kameleoon.destinations.json_lines import JsonLines
+from kameleoon.destinations.posting import post
 from kameleoon.destinations.protocol import Destination, EventRefused, Limits, Result, Verdict
 from kameleoon.destinations.webhook import Webhook
 
@@ -25,4 +26,5 @@ __all__ = [
     "Result",
     "Verdict",
     "Webhook",
+    "post",
 ]

@@ -3,24 +3,39 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
+from kameleoon._transport.message import Pause
 from kameleoon.destinations.protocol import SENT, Limits, Result, Verdict, compact
 from kameleoon.exceptions import ConfigException
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from kameleoon._transport.flow import Flow
     from kameleoon.destinations.events import Event
 
+try:
+    import fcntl
+except ImportError:  # there is none on Windows: a file belongs to one process there
+    fcntl = None  # type: ignore[assignment]
+
+_LOOKS = 100
+_LOOK_AGAIN_S = 0.01
+"""So often, and after so long, it is tried to get a file that another process writes at this moment."""
+
+_LONGEST_LINE = 1 << 20
+_BEGINNING = b'{"type":"'
+
 
 class JsonLines:
     """
-    `Destination` that appends to a file. The file belongs to one process.
+    `Destination` that appends to a file. Where files can be locked several processes may write to the same.
 
-    A batch is written whole or, when the disk refuses, not at all and tried again.
+    A batch is written whole or, when the disk refuses, not at all and tried again. What a process that was killed left of a line is removed.
 
     Args:
         path: The file; its directory must exist.
@@ -50,23 +65,60 @@ class JsonLines:
 
     def send(self, batch: Sequence[bytes]) -> Flow[Result]:
         """Append one batch."""
-        yield from ()
         content = b"\n".join(batch) + b"\n"
-        try:
-            size = self._path.stat().st_size if self._path.exists() else 0
-            if size and size + len(content) > self._max_bytes:
-                self._rotate()
-                size = 0
-            with self._path.open("ab", buffering=0) as file:
+        for _ in range(_LOOKS):
+            try:
+                if fcntl is None and self._path.exists() and self._is_full(self._path.stat().st_size, content):
+                    self._rotate()  # an open file cannot be renamed on Windows
+                with self._opened() as file:
+                    if file is not None and self._append(file, content):
+                        return SENT
+            except OSError as error:
+                return Result(Verdict.RETRY, error.strerror or type(error).__name__)
+            yield Pause(_LOOK_AGAIN_S)
+        return Result(Verdict.RETRY, "another process keeps the file locked")
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[IO[bytes] | None]:
+        """The file, nobody else's as long as it is open; ``None`` while somebody else has it."""
+        with self._path.open("a+b", buffering=0) as file:
+            if fcntl is not None:
                 try:
-                    self._write(file, content)
-                except OSError:
-                    with contextlib.suppress(OSError):
-                        file.truncate(size)
-                    raise
-        except OSError as error:
-            return Result(Verdict.RETRY, error.strerror or type(error).__name__)
-        return SENT
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    yield None
+                    return
+                try:
+                    yield file if self._is_in_place(file) else None
+                finally:
+                    # Closing is not enough: a process that was forked meanwhile has the same lock, and might never end.
+                    fcntl.flock(file, fcntl.LOCK_UN)
+            else:
+                yield file
+
+    def _is_in_place(self, file: IO[bytes]) -> bool:
+        """Whether *file* has still its name, rather than that of a full one."""
+        try:
+            return os.path.samestat(os.fstat(file.fileno()), self._path.stat())
+        except FileNotFoundError:
+            return False
+
+    def _append(self, file: IO[bytes], content: bytes) -> bool:
+        """``False`` when the file was full and has moved on, so that another one is to be opened."""
+        size = _whole_lines(file)
+        if self._is_full(size, content):
+            self._rotate()
+            return False
+        try:
+            self._write(file, content)
+        except OSError:
+            with contextlib.suppress(OSError):
+                file.truncate(size)
+            raise
+        return True
+
+    def _is_full(self, size: int, content: bytes) -> bool:
+        return size > 0 and size + len(content) > self._max_bytes
 
     def _write(self, file: Any, content: bytes) -> None:
         rest = memoryview(content)
@@ -81,3 +133,30 @@ class JsonLines:
 
     def _numbered(self, number: int) -> Path:
         return self._path.with_name(f"{self._path.name}.{number}")
+
+
+def _whole_lines(file: IO[bytes]) -> int:
+    """The file's size, once its last line is ended, or removed if it is what was begun of one of ours."""
+    size = file.seek(0, os.SEEK_END)
+    if not size:
+        return 0
+    file.seek(size - 1)
+    if file.read(1) == b"\n":
+        return size
+    start = max(0, size - _LONGEST_LINE)
+    file.seek(start)
+    line = file.read(size - start).rpartition(b"\n")[2]
+    if _is_begun(line):
+        file.truncate(size - len(line))
+        return size - len(line)
+    return size + file.write(b"\n")
+
+
+def _is_begun(line: bytes) -> bool:
+    if not line.startswith(_BEGINNING[: len(line)]):
+        return False
+    try:
+        json.loads(line)
+    except ValueError:
+        return True
+    return False

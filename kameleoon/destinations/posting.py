@@ -23,9 +23,11 @@ CLOSED_S = 60.0
 _MAX_ANSWER_BYTES = 65_536
 
 
-def post(url: str, headers: Mapping[str, str], body: bytes) -> Flow[tuple[int | None, Result]]:
+def post(
+    url: str, headers: Mapping[str, str], body: bytes, *, content_type: str = "application/json"
+) -> Flow[tuple[int | None, Result]]:
     """
-    Post *body* as JSON, following no redirect, and say what the answer means.
+    Post *body*, following no redirect, and say what the answer means.
 
     Returns:
         ``(status or None, result)``: 2xx is ``SENT``; 400, 413 and 422 are ``SPLIT``; 408, 425, 429, 5xx and no answer are
@@ -35,7 +37,7 @@ def post(url: str, headers: Mapping[str, str], body: bytes) -> Flow[tuple[int | 
         RequestType.TRACKING,
         "POST",
         url,
-        headers={"Content-Type": "application/json", **headers},
+        headers={"Content-Type": content_type, **headers},
         body=body,
         timeout_s=TIMEOUT_S,
         max_body_bytes=_MAX_ANSWER_BYTES,

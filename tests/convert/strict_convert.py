@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-import threading
+import sys
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import parse_qsl
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "transport"))
+from loopback import Loopback
 
 
 @dataclass
-class StrictConvert:
+class StrictConvert(Loopback):
     """
     Serves ``root`` to whoever has the key and its secret, and takes tracking.
 
@@ -28,54 +31,19 @@ class StrictConvert:
     events: list = field(default_factory=list)
     refused: list = field(default_factory=list)
 
-    def __enter__(self):
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            timeout = 5
-
-            def log_message(self, *_):
-                pass
-
-            def do_GET(self):
-                self.answer(*outer.take(self, b""))
-
-            def do_POST(self):
-                self.answer(*outer.take(self, self.rfile.read(int(self.headers.get("Content-Length", 0)))))
-
-            def answer(self, status, body=b"", headers=None):
-                self.send_response(status)
-                for name, value in (headers or {}).items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-        class Server(ThreadingHTTPServer):
-            daemon_threads = True
-
-        self.server = Server(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join(5)
-
     def refuse(self, status, reason):
         """Note why and answer."""
-        self.refused.append(reason)
-        return status, json.dumps({"code": status, "message": reason, "fields": ""}).encode()
+        return super().refuse(status, reason), json.dumps({"code": status, "message": reason, "fields": ""}).encode()
 
-    def take(self, handler, body):
+    def respond(self, method, target, headers, body):
         """Answer one request."""
-        path, _, asked = handler.path.partition("?")
-        headers = {name.lower(): value for name, value in handler.headers.items()}
-        self.seen.append((handler.command, handler.path, headers, body))
+        status, content, extra = (*self.take(method, target, headers, body), {})[:3]
+        return status, extra, content
+
+    def take(self, method, target, headers, body):
+        """``(status, body)`` or ``(status, body, headers)`` for one request."""
+        path, _, asked = target.partition("?")
+        self.seen.append((method, target, headers, body))
         if self.faults:
             status, extra = self.faults.pop(0)
             return status, b"", extra
@@ -85,11 +53,11 @@ class StrictConvert:
             return self.refuse(415, "not JSON")
         if self.secret and headers.get("authorization") != f"Bearer {self.secret}":
             return self.refuse(401, "wrong secret")
-        if handler.command == "GET" and path == f"/config/{self.key}":
+        if method == "GET" and path == f"/config/{self.key}":
             return self.configuration(dict(parse_qsl(asked, strict_parsing=True)) if asked else {}, headers)
-        if handler.command == "POST" and path == f"/track/{self.key}" and not asked:
+        if method == "POST" and path == f"/track/{self.key}" and not asked:
             return self.track(json.loads(body))
-        return self.refuse(404, f"no {handler.command} {path}")
+        return self.refuse(404, f"no {method} {path}")
 
     def configuration(self, asked, headers):
         """Give the configuration, of one environment if asked, and all of it with the token."""

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import json
-import threading
+import sys
+import time
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import parse_qsl
 
 from kameleoon.destinations.webhook import verify
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "transport"))
+from loopback import Loopback
+
 
 @dataclass
-class Collector:
+class Collector(Loopback):
     """
     Takes ``/events``, ``/events/batch`` (unless *has_batch* is false) and a signed ``/hook``.
 
     Attributes: `faults` are answers ``(status, headers)`` to give first; `bodies` are bodies taken; `events` the events in them; `refused`
-    says why others were not; `targets` is every path with its query; `poison` refuses bodies that hold it.
+    says why others were not; `hook_now_s` is the time at which signatures are checked, ``None`` for now; `targets` is every path with its query; `poison` refuses bodies that hold it.
     """
 
     site_id: str = "12 34"
     source_key: str = "s/k&="
     hook_secret: str = "hook secret"
+    hook_now_s: float | None = 1_700_000_000
     has_batch: bool = True
     poison: bytes | None = None
     faults: list = field(default_factory=list)
@@ -32,49 +37,12 @@ class Collector:
     targets: list = field(default_factory=list)
     headers: list = field(default_factory=list)
 
-    def __enter__(self):
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            timeout = 5
-
-            def log_message(self, *_):
-                pass
-
-            def do_GET(self):
-                self.do_POST()
-
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                outer.targets.append(f"{self.command} {self.path}")
-                outer.headers.append({name.lower(): value for name, value in self.headers.items()})
-                status, extra = outer.faults.pop(0) if outer.faults else (outer.take(self.command, self.path, body), {})
-                self.send_response(status)
-                for name, value in extra.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", "12")
-                self.end_headers()
-                self.wfile.write(b"not for you!")
-
-        class Server(ThreadingHTTPServer):
-            daemon_threads = True
-
-        self.server = Server(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join(5)
-
-    def refuse(self, status, reason):
-        """Note why and give the status."""
-        self.refused.append(reason)
-        return status
+    def respond(self, method, target, headers, body):
+        """Answer one request; what the answer's body says is nobody's business."""
+        self.targets.append(f"{method} {target}")
+        self.headers.append(headers)
+        status, extra = self.faults.pop(0) if self.faults else (self.take(method, target, body), {})
+        return status, extra, b"not for you!"
 
     def take(self, method, target, body):
         """Take one request, or refuse it."""
@@ -103,7 +71,7 @@ class Collector:
 
     def hook(self, headers, body):
         """Take a signed request."""
-        if not verify(self.hook_secret, headers, body, now_s=1_700_000_000):
+        if not verify(self.hook_secret, headers, body, now_s=self.hook_now_s or time.time()):
             return self.refuse(401, "signature")
         return self.keep(body, json.loads(body)["events"], is_hook=True)
 

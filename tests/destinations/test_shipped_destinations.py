@@ -1,7 +1,11 @@
 """The webhook, the file and the function; and that importing them loads no HTTP."""
 
+import contextlib
+import fcntl
 import hmac
 import json
+import os
+import signal
 import subprocess
 import sys
 
@@ -108,6 +112,124 @@ def test_a_full_disk_loses_and_repeats_nothing(tmp_path, sender, exposure, monke
     assert (forwarder.pending, forwarder.counters["retried"]) == (1, 1)
     run(forwarder.deliver(at_once=True), sender)
     assert len(path.read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("rest", "kept"),
+    [
+        (b'{"type":"expos', b""), (b"{", b""), (b'{"type":"exposure"}', b'{"type":"exposure"}\n'), (b"a note", b"a note\n"),
+    ],
+)  # fmt: skip
+def test_the_rest_of_a_line_that_was_never_ended(tmp_path, sender, exposure, rest, kept):
+    """What a killed process left of one of our lines is removed; what stands there for another reason stays."""
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(b'{"type":"conversion"}\n' + rest)
+    forwarder = Forwarder(JsonLines(path))
+    forwarder.offer(exposure(1))
+    run(forwarder.deliver(at_once=True), sender)
+    first, *more = path.read_bytes().splitlines(keepends=True)
+    assert first == b'{"type":"conversion"}\n'
+    assert b"".join(more[:-1]) == kept
+    assert json.loads(more[-1])["experiment_id"] == "1"
+
+
+WRITER = """
+import sys
+from kameleoon._transport.flow import run
+from kameleoon._transport.requests_sender import RequestsSender
+from kameleoon.destinations import Exposure, Forwarder, JsonLines
+forwarder = Forwarder(JsonLines(sys.argv[1], max_bytes=4_000, keep=100))
+for number in range(200):
+    forwarder.offer(Exposure(sys.argv[2], str(number), "1", 0))
+    run(forwarder.deliver(at_once=True), RequestsSender())
+while forwarder.pending:
+    run(forwarder.deliver(at_once=True), RequestsSender())
+"""
+
+
+def test_processes_may_share_a_file(tmp_path):
+    """Three write to it and rename it at the same time: each line is there, whole, once, in files within the bound."""
+    command = [sys.executable, "-c", WRITER, str(tmp_path / "events.jsonl")]
+    writers = [subprocess.Popen([*command, name]) for name in "abc"]
+    assert [writer.wait() for writer in writers] == [0, 0, 0]
+    files = list(tmp_path.iterdir())
+    lines = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+    found = sorted((line["visitor_code"], int(line["experiment_id"])) for line in lines)
+    assert found == [(name, number) for name in "abc" for number in range(200)]
+    assert len(files) > 5
+    assert all(file.stat().st_size <= 4_000 for file in files)
+
+
+@pytest.mark.parametrize("is_new_one_there", [True, False])
+def test_a_file_that_another_process_renames_meanwhile(tmp_path, sender, exposure, monkeypatch, is_new_one_there):
+    """Between opening and locking it, say: the line goes where the name leads now, and nothing else is renamed."""
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(b'{"type":"full"}\n')
+    lock, renamed = fcntl.flock, []
+
+    def flock(file, how):
+        if not renamed:
+            renamed.append(path.replace(tmp_path / "moved"))
+            if is_new_one_there:
+                path.write_bytes(b'{"type":"new"}\n')
+        lock(file, how)
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    forwarder = Forwarder(JsonLines(path))
+    forwarder.offer(exposure(1))
+    run(forwarder.deliver(at_once=True), sender)
+    assert (tmp_path / "moved").read_bytes() == b'{"type":"full"}\n'
+    kinds = [json.loads(line)["type"] for line in path.read_text().splitlines()]
+    assert kinds == ["new"] * is_new_one_there + ["exposure"]
+    assert forwarder.counters["retried"] == 0
+
+
+def test_a_fork_in_the_middle_of_a_line_blocks_nobody(tmp_path):
+    """The lock goes when the parent is done, whatever the child has."""
+    destination = JsonLines(tmp_path / "events.jsonl")
+    with destination._opened() as file:
+        assert file is not None
+        pid = os.fork()
+        if pid == 0:
+            signal.pause()
+            os._exit(0)
+    try:
+        with destination._opened() as file:
+            assert file is not None
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+def test_where_files_cannot_be_locked(tmp_path, sender, exposure, monkeypatch):
+    """A full file is renamed while nobody has it open."""
+    monkeypatch.setattr("kameleoon.destinations.json_lines.fcntl", None)
+    destination = JsonLines(tmp_path / "events.jsonl", max_bytes=400, keep=9)
+    opened, is_open = destination._opened, []
+
+    @contextlib.contextmanager
+    def watched():
+        with opened() as file:
+            is_open.append(True)
+            yield file
+            is_open.pop()
+
+    rotate = destination._rotate
+
+    def checked():
+        assert not is_open
+        rotate()
+
+    monkeypatch.setattr(destination, "_opened", watched)
+    monkeypatch.setattr(destination, "_rotate", checked)
+    forwarder = Forwarder(destination)
+    for number in range(4):
+        forwarder.offer(exposure(number))
+        run(forwarder.deliver(at_once=True), sender)
+    files = sorted(tmp_path.iterdir())
+    assert len(files) > 1
+    assert all(file.stat().st_size <= 400 for file in files)
+    assert sum(len(file.read_bytes().splitlines()) for file in files) == 4
 
 
 def test_a_missing_directory_is_tried_again(tmp_path, sender, exposure):

@@ -57,3 +57,18 @@ def test_a_source_of_configuration(tmp_path):
     with KameleoonClient("site", KameleoonClientConfig(source=source, data_dir=tmp_path)) as client:
         assert client.wait_init(2000)
         assert client.get_variation("visitor-1", "greeting").key == "hello"
+
+
+def test_a_destination():
+    """It is told of what it wants, in its own form and within its limits; what it refuses goes nowhere."""
+    output = io.StringIO()
+    with Scripted({"/postings": reply(204)}) as bookkeeper:
+        code = example("A destination").replace("http://127.0.0.1:8000", bookkeeper.url)
+        with contextlib.redirect_stdout(output):
+            exec(compile(code, "docs/extending.md", "exec"), {})
+        bodies = [seen.body.decode().split("\n") for seen in bookkeeper.seen]
+        assert [[line.split()[1:] for line in lines] for lines in bodies] == [
+            [["visitor-1", "4990"], ["visitor-1", "750"]], [["visitor-1", "1200"]]
+        ]  # fmt: skip
+        assert {seen.headers["x-key"] for seen in bookkeeper.seen} == {"secret"}
+    assert output.getvalue() == "FlushResult(sent=3, pending=0, dropped=1, destinations={})\n"

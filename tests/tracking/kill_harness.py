@@ -147,7 +147,7 @@ def run(kills: int, seed: int) -> Outcome:
 def _nursery(url: str, data_dir: str, journal: int) -> None:
     import kameleoon._tracking.disk
     import kameleoon._tracking.queues
-    import kameleoon._transport.requests_wire  # noqa: F401 - so that children need not
+    import kameleoon._transport.requests_wire  # so that children need not
 
     kameleoon._tracking.queues.LEASE_S = 3.0  # nobody wants to wait a minute for what a dead process had
 
