@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -41,12 +43,21 @@ _MANY = 2_000
 """From so many visitors on, a flush of all looks through them in the background rather than in the caller's thread."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Ready:
-    """What goes into the outbox together: all of it, or nothing."""
+    """
+    What goes into the outbox together: all of it, or nothing.
+
+    Attributes:
+        lines: For the service.
+        events: For destinations.
+        lock: Held while something is taken from visitors and added, and while all is put into the outbox. Between two steps whoever must
+            have everything in the outbox may put it there.
+    """
 
     lines: list[Line] = field(default_factory=list)
     events: Events = field(default_factory=dict)
+    lock: threading.RLock = field(default_factory=threading.RLock)
 
     def __len__(self) -> int:
         return len(self.lines) + sum(map(len, self.events.values()))
@@ -91,6 +102,7 @@ class Tracker:
         self._registered: set[str] = set()
         self._announced: set[str] = set()
         self._asked_for_all: list[Callable[[], Iterator[None]]] = []
+        self._under_way: set[Ready] = set()
         self._at_once = False
         self._deadline_s: float | None = None
         self._has_told_broken = False
@@ -192,9 +204,8 @@ class Tracker:
             return
         if is_done:
             self._registered.discard(code)
-        ready = Ready()
-        self._write_all([code], ready)
-        self._put(ready)
+        with self._handing_over() as ready, ready.lock:
+            self._write_all([code], ready)
 
     def consented(self, code: str) -> None:
         """The visitor gave or refused consent: destinations need not wait for his word any more."""
@@ -266,16 +277,13 @@ class Tracker:
         return True
 
     def _claim_all(self, codes: Sequence[str], is_wanted: Callable[[str], bool]) -> Iterator[None]:
-        ready = Ready()
-        try:
+        with self._handing_over() as ready:
             for start in range(0, len(codes), _STEP):
-                self._write_all([code for code in codes[start : start + _STEP] if is_wanted(code)], ready)
+                with ready.lock:
+                    self._write_all([code for code in codes[start : start + _STEP] if is_wanted(code)], ready)
                 if len(ready) >= _HANDED_OVER:
-                    full, ready = ready, Ready()
-                    self._put(full)
+                    self._put(ready)
                 yield
-        finally:
-            self._put(ready)
 
     def _write_all(self, codes: Sequence[str], ready: Ready) -> None:
         ruleset = self._configuration.ruleset
@@ -294,31 +302,31 @@ class Tracker:
 
     def _collect_decided(self, codes: Sequence[str], *, is_last: bool = False) -> None:
         """Move what waited for the consent of *codes* into the outbox, as far as it is decided."""
-        ready = Ready()
-        for code in codes:
-            visitor = self._store.peek(code)
-            consent = None if visitor is None else visitor.record.consent
-            if visitor is None or is_last:
-                self._forwarding.end(code, consent, ready.events)
-            else:
-                self._forwarding.decide(code, consent, ready.events)
-        self._put(ready)
+        with self._handing_over() as ready, ready.lock:
+            for code in codes:
+                visitor = self._store.peek(code)
+                consent = None if visitor is None else visitor.record.consent
+                if visitor is None or is_last:
+                    self._forwarding.end(code, consent, ready.events)
+                else:
+                    self._forwarding.decide(code, consent, ready.events)
 
     def _collect_ended(self) -> Iterator[None]:
         if self._is_waiting:
             return
-        ready = Ready()
-        try:
-            for ended in self._store.expire():
+        steps = iter(self._store.expire())
+        with self._handing_over() as ready:
+            while True:
                 # The store holds them no more: whoever ends this round early, between two steps, must not lose them.
-                for code, visitor in ended:
-                    self._write_last(code, visitor, ready)
+                with ready.lock:
+                    ended = next(steps, None)
+                    for code, visitor in ended or ():
+                        self._write_last(code, visitor, ready)
+                if ended is None:
+                    return
                 if len(ready) >= _HANDED_OVER:
-                    full, ready = ready, Ready()
-                    self._put(full)
+                    self._put(ready)
                 yield
-        finally:
-            self._put(ready)
 
     def _write_last(self, code: str, visitor: Visitor, ready: Ready) -> None:
         self._forget(code)
@@ -349,12 +357,36 @@ class Tracker:
                 "%s could not be written as an event and was left out: %s", kind, type(error).__name__
             )
 
+    @contextmanager
+    def _handing_over(self) -> Iterator[Ready]:
+        """
+        What is taken from visitors in the block is in the outbox after it.
+
+        And so is what other threads, or flows that pause, took before: nobody may think a visitor has nothing, and end or be killed, while
+        it is on its way.
+        """
+        ready = Ready()
+        self._under_way.add(ready)
+        try:
+            yield ready
+        finally:
+            for other in self._under_way - {ready}:
+                self._put(other)
+            self._put(ready)
+            self._under_way.discard(ready)
+
     def _put(self, ready: Ready) -> None:
-        if ready.lines or ready.events:
-            self._counters.add(produced=len(ready.lines))
-            dropped = self._outbox.put(ready.lines, ready.events)
+        with ready.lock:
+            lines, events = ready.lines, ready.events
+            ready.lines, ready.events = [], {}
+            self._put_taken(lines, events)
+
+    def _put_taken(self, lines: Sequence[Line], events: Events) -> None:
+        if lines or events:
+            self._counters.add(produced=len(lines))
+            dropped = self._outbox.put(lines, events)
             self._counters.add(dropped=dropped)
-            self._forwarding.noticed(ready.events)
+            self._forwarding.noticed(events)
             if dropped and not self._is_dropping:
                 KameleoonLogger.warning("Too many events wait to be sent: the oldest are given up; stats() counts them")
             self._is_dropping = bool(dropped)

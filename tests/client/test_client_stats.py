@@ -62,10 +62,10 @@ def test_no_count_is_lost_between_threads():
         def put(self, lines, _events):
             return len(lines)
 
-    counters, ready = Counters(), Ready([Line("visitorCode=a", "text", None)])
+    counters, line = Counters(), Line("visitorCode=a", "text", None)
     forwarding = Forwarding([], Bin(), None, None, None, "", None, threaded=False)
     tracker = Tracker(None, None, Bin(), None, counters, forwarding)
-    threads = [threading.Thread(target=lambda: [tracker._put(ready) for _ in range(5_000)]) for _ in range(4)]
+    threads = [threading.Thread(target=lambda: [tracker._put(Ready([line])) for _ in range(5_000)]) for _ in range(4)]
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
