@@ -186,7 +186,7 @@ def _short(name: str) -> str:
 
 def _times(milliseconds: float) -> list[tuple[float, str]]:
     """Two to five places on an axis of so many milliseconds, at round times, with what stands there."""
-    units = (("day", 86_400_000), ("hour", 3_600_000), ("minute", 60_000))
+    units = (("day", 86_400_000), ("hour", 3_600_000), ("minute", 60_000), ("second", 1000))
     unit, size = next((pair for pair in units if milliseconds >= pair[1]), units[-1])
     step = next((n for n in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if milliseconds / size / n <= 4), 5000)
     places = [n * step for n in range(1, 5) if n * step * size <= milliseconds]

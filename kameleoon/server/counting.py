@@ -23,7 +23,24 @@ if TYPE_CHECKING:
 
 
 NO_GOAL = -(2**62)
-"""Stands in `minutes` for the assignment itself; no line can name it."""
+"""Stands in `moments` for the assignment itself; no line can name it."""
+
+FINE_S = 600
+"""So long after an experiment's first visitor each second is counted by itself, later each minute: what is over soon can be looked at too."""
+
+
+def moment_of(second: int, first_s: int) -> int:
+    """
+    Where something is counted in time.
+
+    Args:
+        second: When it happened, in seconds since 1970.
+        first_s: When the experiment's first visitor came, likewise.
+
+    Returns:
+        The second, or the first one of its minute.
+    """
+    return second if 0 <= second - first_s < FINE_S else second - second % 60
 
 
 class _Tally:
@@ -39,17 +56,17 @@ class _Tally:
         self._sign = sign
         self._sums: dict[tuple[int, int, int, int], list[float]] = {}
 
-    def assigned(self, experiment: int, variation: int, minute: int) -> None:
+    def assigned(self, experiment: int, variation: int, at_s: int) -> None:
         """A visitor was first seen with a variation."""
-        self._add((experiment, variation, NO_GOAL, minute), 1, 0, 0, 0.0, 0.0)
+        self._add((experiment, variation, NO_GOAL, at_s), 1, 0, 0, 0.0, 0.0)
 
     def converted(
-        self, experiment: int, variation: int, goal: int, minute: int, *, before: tuple[int, float], revenue: float
+        self, experiment: int, variation: int, goal: int, at_s: int, *, before: tuple[int, float], revenue: float
     ) -> None:
         """An assigned visitor converted; *before* is how often and for how much already."""
         conversions, earlier = before
         squares = (earlier + revenue) ** 2 - earlier**2
-        self._add((experiment, variation, goal, minute), 0, 0 if conversions else 1, 1, revenue, squares)
+        self._add((experiment, variation, goal, at_s), 0, 0 if conversions else 1, 1, revenue, squares)
 
     def _add(self, key: tuple[int, int, int, int], *amounts: float) -> None:
         sums = self._sums.setdefault(key, [0, 0, 0, 0.0, 0.0])
@@ -57,7 +74,7 @@ class _Tally:
             sums[place] += self._sign * amount
 
     def write(self, connection: sqlite3.Connection) -> None:
-        """Add the sums to the totals and to the minutes."""
+        """Add the sums to the totals and to the moments."""
         visitors: dict[tuple[int, int], float] = {}
         goals: dict[tuple[int, int, int], list[float]] = {}
         for (experiment, variation, goal, _), (came, *counts) in self._sums.items():
@@ -79,9 +96,9 @@ class _Tally:
             [(self._site, *key, *sums) for key, sums in goals.items()],
         )
         connection.executemany(
-            "INSERT INTO minutes (site, experiment, variation, goal, minute, visitors, converted, conversions, revenue,"
+            "INSERT INTO moments (site, experiment, variation, goal, at_s, visitors, converted, conversions, revenue,"
             " revenue_squares) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT (site, experiment, minute, variation, goal) DO UPDATE SET visitors = visitors + excluded.visitors,"
+            " ON CONFLICT (site, experiment, at_s, variation, goal) DO UPDATE SET visitors = visitors + excluded.visitors,"
             " converted = converted + excluded.converted, conversions = conversions + excluded.conversions,"
             " revenue = revenue + excluded.revenue, revenue_squares = revenue_squares + excluded.revenue_squares",
             [(self._site, *key, *sums) for key, sums in self._sums.items()],
@@ -97,6 +114,7 @@ class ArrivedRequest:
         self._now_ms = now_ms
         self._counts = dict.fromkeys(COUNTERS, 0)
         self._visitors: dict[str, int] = {}
+        self._first_s: dict[int, int] = {}
         self._exposures: list[tuple[int, int, Exposure]] = []
         self._conversions: list[tuple[int, int, Conversion]] = []
         self._tally = _Tally(site)
@@ -131,21 +149,22 @@ class ArrivedRequest:
         self._counts["stored"] += 1
         if isinstance(event.fact, Link):
             self._connection.execute(
-                "INSERT OR REPLACE INTO links VALUES (?, ?, ?)", (self._site, event.fact.identifier, visitor)
+                "INSERT OR REPLACE INTO links (site, identifier, visitor) VALUES (?, ?, ?)",
+                (self._site, event.fact.identifier, visitor),
             )
         if event.is_bot:
             self._counts["bots"] += 1
         elif isinstance(event.fact, Exposure):
-            self._exposures.append((visitor, time_ms // 60_000, event.fact))
+            self._exposures.append((visitor, time_ms // 1000, event.fact))
         elif isinstance(event.fact, Conversion):
-            self._conversions.append((visitor, time_ms // 60_000, event.fact))
+            self._conversions.append((visitor, time_ms // 1000, event.fact))
 
     def count(self, body: Body) -> None:
         """Count the request: first who was assigned what, then what they did."""
-        for visitor, minute, exposure in self._exposures:
-            self._assign(visitor, minute, exposure)
-        for visitor, minute, conversion in self._conversions:
-            self._convert(visitor, minute, conversion)
+        for visitor, second, exposure in self._exposures:
+            self._assign(visitor, second, exposure)
+        for visitor, second, conversion in self._conversions:
+            self._convert(visitor, second, conversion)
         self._tally.write(self._connection)
         self._counts["requests"] = 1
         self._counts["lines"] = body.received
@@ -158,7 +177,8 @@ class ArrivedRequest:
     def _visitor_of(self, event: Event) -> int:
         if event.mapped:
             linked = self._connection.execute(
-                "SELECT visitor FROM links WHERE site = ? AND identifier = ?", (self._site, event.visitor)
+                "SELECT visitor FROM links WHERE site = ? AND identifier = ? ORDER BY id DESC LIMIT 1",
+                (self._site, event.visitor),
             ).fetchone()
             if linked:
                 return int(linked[0])
@@ -170,15 +190,27 @@ class ArrivedRequest:
             self._visitors[event.visitor] = known
         return int(known)
 
-    def _assign(self, visitor: int, minute: int, exposure: Exposure) -> None:
+    def _moment(self, experiment: int, second: int) -> int:
+        first_s = self._first_s.get(experiment)
+        if first_s is None:
+            key = (self._site, experiment)
+            self._connection.execute("INSERT OR IGNORE INTO experiments VALUES (?, ?, ?)", (*key, second))
+            (first_s,) = self._connection.execute(
+                "SELECT first_s FROM experiments WHERE site = ? AND experiment = ?", key
+            ).fetchone()
+            self._first_s[experiment] = first_s
+        return moment_of(second, first_s)
+
+    def _assign(self, visitor: int, second: int, exposure: Exposure) -> None:
         first = self._connection.execute(
             "INSERT OR IGNORE INTO assignments VALUES (?, ?, ?)",
             (visitor, exposure.experiment_id, exposure.variation_id),
         )
         if first.rowcount:
-            self._tally.assigned(exposure.experiment_id, exposure.variation_id, minute)
+            at_s = self._moment(exposure.experiment_id, second)
+            self._tally.assigned(exposure.experiment_id, exposure.variation_id, at_s)
 
-    def _convert(self, visitor: int, minute: int, conversion: Conversion) -> None:
+    def _convert(self, visitor: int, second: int, conversion: Conversion) -> None:
         goal, revenue = conversion.goal_id, conversion.revenue
         assigned = self._connection.execute(
             "SELECT assignments.experiment, variation, coalesce(conversions, 0), coalesce(revenue, 0.0) FROM assignments"
@@ -191,7 +223,8 @@ class ArrivedRequest:
                 "INSERT OR REPLACE INTO visitor_goals VALUES (?, ?, ?, ?, ?)",
                 (visitor, experiment, goal, conversions + 1, earlier + revenue),
             )
-            self._tally.converted(experiment, variation, goal, minute, before=(conversions, earlier), revenue=revenue)
+            at_s = self._moment(experiment, second)
+            self._tally.converted(experiment, variation, goal, at_s, before=(conversions, earlier), revenue=revenue)
 
 
 def uncount(connection: sqlite3.Connection, site: str, visitor: int) -> None:
@@ -199,22 +232,25 @@ def uncount(connection: sqlite3.Connection, site: str, visitor: int) -> None:
     tally = _Tally(site, -1)
     assigned: dict[int, int] = {}
     before: dict[tuple[int, int], tuple[int, float]] = {}
+    first_s = dict(connection.execute("SELECT experiment, first_s FROM experiments WHERE site = ?", (site,)))
     rows = connection.execute(
-        "SELECT time_ms / 60000, type, parameters FROM events WHERE visitor = ? AND NOT is_bot AND type IN ('experiment', 'conversion')"
+        "SELECT time_ms / 1000, type, parameters FROM events WHERE visitor = ? AND NOT is_bot AND type IN ('experiment', 'conversion')"
         " ORDER BY request, type DESC, id",
         (visitor,),
     )
-    for minute, kind, parameters in rows:
+    for second, kind, parameters in rows:
         fact = read_fact(kind, json.loads(parameters))
         if isinstance(fact, Exposure) and fact.experiment_id not in assigned:
             assigned[fact.experiment_id] = fact.variation_id
-            tally.assigned(fact.experiment_id, fact.variation_id, minute)
+            at_s = moment_of(second, first_s[fact.experiment_id])
+            tally.assigned(fact.experiment_id, fact.variation_id, at_s)
         elif isinstance(fact, Conversion):
             for experiment, variation in assigned.items():
                 key = (experiment, fact.goal_id)
                 conversions, earlier = before.get(key, (0, 0.0))
+                at_s = moment_of(second, first_s[experiment])
                 tally.converted(
-                    experiment, variation, fact.goal_id, minute, before=(conversions, earlier), revenue=fact.revenue
+                    experiment, variation, fact.goal_id, at_s, before=(conversions, earlier), revenue=fact.revenue
                 )
                 before[key] = (conversions + 1, earlier + fact.revenue)
     tally.write(connection)

@@ -11,7 +11,7 @@ _FAULT = re.compile(r"(reset|[45][0-9]{2}):([01](?:\.[0-9]{1,6})?|\.[0-9]{1,6})"
 @dataclass(frozen=True, slots=True)
 class Faults:
     """
-    What goes wrong with requests of SDKs; page and API stay as they are.
+    What goes wrong with requests of SDKs and of the APIs; the page, results and the project file stay as they are.
 
     Attributes:
         statuses: `{status: part of the requests that get it, 0 to 1}`.

@@ -53,7 +53,12 @@ async def take_events(request: web.Request) -> web.Response:
     text = await read_text(request, MAX_BODY_BYTES)
     parse = parse_json if is_true(request, "json") else parse_lines
     agent = None if is_true(request, "bodyUa") else request.headers.get("User-Agent")
-    body = parse(text, visitor_code=_common_visitor(request), user_agent=agent)
+    body = parse(
+        text,
+        visitor_code=_common_code(request, "visitorCode"),
+        mapping_value=_common_code(request, "mappingValue"),
+        user_agent=agent,
+    )
     check_strictly(request, service, site_code, body)
     try:
         await service.with_storage(partial(service.storage.add, site_code, body))
@@ -64,15 +69,20 @@ async def take_events(request: web.Request) -> web.Response:
     return web.Response(status=204)
 
 
-def _common_visitor(request: web.Request) -> str | None:
-    visitor_code = request.query.get("visitorCode")
-    if visitor_code is not None and not 0 < len(visitor_code) <= MAX_CODE_CHARACTERS:
-        raise refusal(400, "bad_visitor_code", f"visitorCode must have 1 to {MAX_CODE_CHARACTERS} characters")
-    return visitor_code
+def _common_code(request: web.Request, name: str) -> str | None:
+    code = request.query.get(name)
+    if code is not None and not 0 < len(code) <= MAX_CODE_CHARACTERS:
+        raise refusal(400, "bad_visitor_code", f"{name} must have 1 to {MAX_CODE_CHARACTERS} characters")
+    return code
 
 
 async def give_visitor(request: web.Request) -> web.Response:
-    """``GET /visit/visitor``: visits of a visitor, built from the stored events; empty for a visitor nothing is known of."""
+    """
+    ``GET /visit/visitor``: visits of a visitor, built from the stored events; empty for a visitor nothing is known of.
+
+    With ``mappingValue`` the history is that of all visitors linked to it, and the visit in progress that of the last one, or of
+    ``visitorCode`` when that is given too.
+    """
     service = request.app[SERVICE]
     site_code = site_code_of(request)
     check_token(request, service)
@@ -88,8 +98,10 @@ async def give_visitor(request: web.Request) -> web.Response:
     storage = service.storage
 
     def read() -> dict[str, object]:
-        code = (storage.linked(site_code, identifier) or identifier) if identifier else visitor
-        return build_visits(storage.events(site_code, code), wanted, now_ms=int(service.now_s() * 1000))
+        codes = [*storage.linked(site_code, identifier), identifier] if identifier else []
+        codes = list(dict.fromkeys([visitor, *codes] if visitor else codes))
+        events = [event for code in codes for event in storage.events(site_code, code)]
+        return build_visits(events, wanted, now_ms=int(service.now_s() * 1000), current_of=codes[0])
 
     return json_answer(await service.with_storage(read), pretty=is_true(request, "prettyPrint"))
 

@@ -179,14 +179,25 @@ async def give_experiment(request: web.Request, site: Site) -> web.Response:
     goal = query.get("goal", "")
     goal = goal if goal in keys else next(iter(keys), "")
     storage = service.storage
-    results, moments = await service.with_storage(
-        lambda: (site.results(), storage.moments(project.site_code, rule.experiment_id))
+    code, experiment = project.site_code, rule.experiment_id
+    results, moments, started_ms = await service.with_storage(
+        lambda: (site.results(), storage.moments(code, experiment), storage.started_ms(code, experiment))
     )
     result = next(r for r in results.flag(flag.key).rules if (r.environment, r.key) == (environment, rule.key))
     now_ms = int(service.now_s() * 1000)
 
     def build(around: Surroundings) -> str:
-        return experiment_page(around, flag, rule, result, goal, moments, now_ms=now_ms, confidence=CONFIDENCE)
+        return experiment_page(
+            around,
+            flag,
+            rule,
+            result,
+            goal,
+            moments,
+            started_ms=started_ms,
+            now_ms=now_ms,
+            confidence=CONFIDENCE,
+        )
 
     return _page(request, site, build)
 

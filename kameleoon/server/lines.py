@@ -127,23 +127,30 @@ class _Nonsense(Exception):
     """A line is refused; the text says why."""
 
 
-def parse_lines(body: str, *, visitor_code: str | None = None, user_agent: str | None = None) -> Body:
+def parse_lines(
+    body: str, *, visitor_code: str | None = None, mapping_value: str | None = None, user_agent: str | None = None
+) -> Body:
     """
     Read the line format.
 
     Args:
         body: Lines separated by LF or CRLF; blank ones are skipped. Bounded by whoever received it.
         visitor_code: Visitor of all events; one that a line names is then ignored.
+        mapping_value: Identifier of the visitor of all events, likewise, unless there is a visitor code for all.
         user_agent: The request's, for visitors whose lines have none.
 
     Returns:
         Events and refused lines; never raises for what a body contains.
     """
     numbered = ((number, line.rstrip("\r")) for number, line in enumerate(body.split("\n"), start=1))
-    return _read(((number, line) for number, line in numbered if line), _split, visitor_code, user_agent)
+    return _read(
+        ((number, line) for number, line in numbered if line), _split, _common(visitor_code, mapping_value), user_agent
+    )
 
 
-def parse_json(body: str, *, visitor_code: str | None = None, user_agent: str | None = None) -> Body:
+def parse_json(
+    body: str, *, visitor_code: str | None = None, mapping_value: str | None = None, user_agent: str | None = None
+) -> Body:
     """
     Read the JSON format: an array of objects with the parameters' names; see `parse_lines`. A body that is no such array is one
     refused line.
@@ -154,7 +161,7 @@ def parse_json(body: str, *, visitor_code: str | None = None, user_agent: str | 
         return Body((), (RefusedLine(1, f"not JSON: {error}"),))
     if not isinstance(members, list):
         return Body((), (RefusedLine(1, "not a JSON array"),))
-    return _read(enumerate(members, start=1), _flatten, visitor_code, user_agent)
+    return _read(enumerate(members, start=1), _flatten, _common(visitor_code, mapping_value), user_agent)
 
 
 def is_bot(user_agent: str | None) -> bool:
@@ -162,7 +169,14 @@ def is_bot(user_agent: str | None) -> bool:
     return user_agent is not None and (user_agent == "curl/8.0" or _BOT.search(user_agent) is not None)
 
 
-def _read(numbered: Iterable[tuple[int, Any]], split: Any, visitor_code: str | None, user_agent: str | None) -> Body:
+def _common(visitor_code: str | None, mapping_value: str | None) -> dict[str, str]:
+    """What stands in place of the codes of every line."""
+    if visitor_code:
+        return {"visitorCode": visitor_code}
+    return {"mappingValue": mapping_value} if mapping_value else {}
+
+
+def _read(numbered: Iterable[tuple[int, Any]], split: Any, common: Mapping[str, str], user_agent: str | None) -> Body:
     events: list[Event] = []
     refused: list[RefusedLine] = []
     agents: dict[tuple[bool, str], str] = {}
@@ -171,7 +185,7 @@ def _read(numbered: Iterable[tuple[int, Any]], split: Any, visitor_code: str | N
             refused.append(RefusedLine(number, f"more than {MAX_EVENTS} events in one body"))
             continue
         try:
-            event = _event(split(line), visitor_code)
+            event = _event(split(line), common)
         except _Nonsense as error:
             refused.append(RefusedLine(number, str(error)))
             continue
@@ -240,15 +254,16 @@ def _flatten(member: Any) -> dict[str, str]:
     return found
 
 
-def _event(line: Mapping[str, str], visitor_code: str | None) -> Event:
+def _event(line: Mapping[str, str], common: Mapping[str, str]) -> Event:
     nonce = line.get("nonce", "")
     if not NONCE.fullmatch(nonce):
         raise _Nonsense("nonce is missing" if not nonce else "nonce is not 16 hexadecimal digits")
     given_type = line.get("eventType", "")
     if not given_type or len(given_type) > MAX_CODE_CHARACTERS:
         raise _Nonsense("eventType is missing")
-    mapped = visitor_code is None and not line.get("visitorCode") and bool(line.get("mappingValue"))
-    visitor = visitor_code or line.get("visitorCode") or line.get("mappingValue")
+    codes = common or line
+    mapped = not codes.get("visitorCode")
+    visitor = codes.get("visitorCode") or codes.get("mappingValue")
     if not visitor:
         raise _Nonsense("neither visitorCode nor mappingValue")
     if len(visitor) > MAX_CODE_CHARACTERS:

@@ -35,6 +35,7 @@ def experiment_page(
     goal_key: str,
     moments: Sequence[Moment],
     *,
+    started_ms: int | None,
     now_ms: int,
     confidence: float,
 ) -> str:
@@ -54,11 +55,12 @@ def experiment_page(
         )
         for goal in project.goals
     ]
+    elapsed_s = 1.0 if started_ms is None else max(1.0, (now_ms - started_ms) / 1000)
     body: list[Html | None] = [_ratio_words(result)]
     if not goal_key:
         body.append(h("p", "The project has no goals, so there is nothing to compare.", class_="note"))
     else:
-        body += _goal_parts(result, goal_key, moments, now_ms=now_ms, confidence=confidence)
+        body += _goal_parts(result, goal_key, moments, elapsed_s=elapsed_s, confidence=confidence)
     return page(
         around,
         f"{rule.key} of {flag.name or flag.key}",
@@ -84,7 +86,7 @@ def experiment_page(
 
 
 def _goal_parts(
-    result: RuleResult, goal_key: str, moments: Sequence[Moment], *, now_ms: int, confidence: float
+    result: RuleResult, goal_key: str, moments: Sequence[Moment], *, elapsed_s: float, confidence: float
 ) -> list[Html | None]:
     others = [variation for variation in result.variations if not variation.is_reference]
     reference = next(variation for variation in result.variations if variation.is_reference)
@@ -94,10 +96,10 @@ def _goal_parts(
         if (goal := variation.goal(goal_key)).uplift is not None
     ]
     lines = [_line(variation, reference, goal_key, moments, confidence) for variation in others]
-    first_ms = moments[0].time_ms - 60_000 if moments else now_ms
-    elapsed_s = max(1.0, (now_ms - first_ms) / 1000)
     plot, growth = uplift_plot(bars), time_plot(lines)
     nothing = h("p", "Not enough visitors yet: at least ten conversions on each side are needed.", class_="quiet")
+    if any(line.points for line in lines):
+        growth = growth or h("p", "All of it came within a moment; the next events make a line of it.", class_="quiet")
     return [
         h(
             "section",

@@ -135,24 +135,18 @@ def _visits(visits: Mapping[str, Any]) -> Html:
             h(
                 "details",
                 h("summary", f"Visit {state}: {len(rows)} events until {time_text(visit['timeLastEvent'])}"),
-                h(
-                    "div",
-                    h(
-                        "table",
+                table(
+                    f"Events of the visit {state}",
+                    ["Time (UTC)", "Event", "What it says"],
+                    [
                         h(
-                            "tbody",
-                            [
-                                h(
-                                    "tr",
-                                    h("td", time_text(time_ms), class_="quiet"),
-                                    h("td", kind),
-                                    h("td", h("code", shown(data))),
-                                )
-                                for kind, time_ms, data in rows
-                            ],
-                        ),
-                    ),
-                    class_="scroll",
+                            "tr",
+                            h("td", time_text(time_ms), class_="time"),
+                            h("td", kind),
+                            h("td", h("code", shown(data))),
+                        )
+                        for kind, time_ms, data in rows
+                    ],
                 ),
                 open=number == 0,
             )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 SCHEMA = """
 CREATE TABLE visitors (id INTEGER PRIMARY KEY, site TEXT NOT NULL, code TEXT NOT NULL, UNIQUE (site, code));
-CREATE TABLE links (site TEXT NOT NULL, identifier TEXT NOT NULL, visitor INTEGER NOT NULL, PRIMARY KEY (site, identifier)) WITHOUT ROWID;
+CREATE TABLE links (
+    id INTEGER PRIMARY KEY, site TEXT NOT NULL, identifier TEXT NOT NULL, visitor INTEGER NOT NULL, UNIQUE (site, identifier, visitor)
+);
 CREATE TABLE events (
     id INTEGER PRIMARY KEY, site TEXT NOT NULL, sent_as TEXT NOT NULL, nonce TEXT NOT NULL, visitor INTEGER NOT NULL,
     request INTEGER NOT NULL, time_ms INTEGER NOT NULL, type TEXT NOT NULL, parameters TEXT NOT NULL, is_bot INTEGER NOT NULL,
@@ -28,11 +30,14 @@ CREATE TABLE goal_totals (
     converted INTEGER NOT NULL, conversions INTEGER NOT NULL, revenue REAL NOT NULL, revenue_squares REAL NOT NULL,
     PRIMARY KEY (site, experiment, variation, goal)
 ) WITHOUT ROWID;
-CREATE TABLE minutes (
-    site TEXT NOT NULL, experiment INTEGER NOT NULL, variation INTEGER NOT NULL, goal INTEGER NOT NULL, minute INTEGER NOT NULL,
+CREATE TABLE experiments (
+    site TEXT NOT NULL, experiment INTEGER NOT NULL, first_s INTEGER NOT NULL, PRIMARY KEY (site, experiment)
+) WITHOUT ROWID;
+CREATE TABLE moments (
+    site TEXT NOT NULL, experiment INTEGER NOT NULL, variation INTEGER NOT NULL, goal INTEGER NOT NULL, at_s INTEGER NOT NULL,
     visitors INTEGER NOT NULL, converted INTEGER NOT NULL, conversions INTEGER NOT NULL,
     revenue REAL NOT NULL, revenue_squares REAL NOT NULL,
-    PRIMARY KEY (site, experiment, minute, variation, goal)
+    PRIMARY KEY (site, experiment, at_s, variation, goal)
 ) WITHOUT ROWID;
 CREATE TABLE changes (
     id INTEGER PRIMARY KEY, site TEXT NOT NULL, time_ms INTEGER NOT NULL, author TEXT NOT NULL, flag TEXT, said TEXT NOT NULL

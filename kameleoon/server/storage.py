@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from kameleoon.server.counting import NO_GOAL, ArrivedRequest, uncount
+from kameleoon.server.counting import FINE_S, NO_GOAL, ArrivedRequest, uncount
 from kameleoon.server.schema import COUNTERS, SCHEMA, SCHEMA_VERSION
 from kameleoon.server.stored import Change, GoalTotals, Moment, StoredEvent, VariationTotals
 
@@ -143,21 +143,27 @@ class Storage:
         Args:
             site: Site code.
             experiment: Its id.
-            most: Points at most; a longer time is divided into equal spans.
+            most: Points at most; a longer time is divided into equal spans. A span is at least a second, or a minute when all takes nine
+                minutes or more.
 
         Returns:
             Oldest first; spans in which nothing arrived are left out. Times are those of the events.
         """
         with self._lock:
             first, last = self._connection.execute(
-                "SELECT min(minute), max(minute) FROM minutes WHERE site = ? AND experiment = ?", (site, experiment)
+                "SELECT min(at_s), max(at_s) FROM moments WHERE site = ? AND experiment = ?", (site, experiment)
             ).fetchone()
             if first is None:
                 return []
-            span = -(-(last - first + 1) // most)
+            grain = 1
+            if last - first >= FINE_S - 60:
+                # Some of it may be counted by minutes, so spans are whole minutes.
+                grain = 60
+                first -= first % grain
+            span = -(-(last - first + 1) // (most * grain)) * grain
             rows = self._connection.execute(
-                "SELECT (minute - ?) / ?, variation, goal, sum(visitors), sum(converted), sum(conversions), sum(revenue),"
-                " sum(revenue_squares) FROM minutes WHERE site = ? AND experiment = ? GROUP BY 1, 2, 3 ORDER BY 1",
+                "SELECT (at_s - ?) / ?, variation, goal, sum(visitors), sum(converted), sum(conversions), sum(revenue),"
+                " sum(revenue_squares) FROM moments WHERE site = ? AND experiment = ? GROUP BY 1, 2, 3 ORDER BY 1",
                 (first, span, site, experiment),
             ).fetchall()
         found: list[Moment] = []
@@ -172,8 +178,16 @@ class Storage:
             totals = {
                 variation: VariationTotals(count, dict(goals[variation])) for variation, count in visitors.items()
             }
-            found.append(Moment((first + (place + 1) * span) * 60_000, totals))
+            found.append(Moment((first + (place + 1) * span) * 1000, totals))
         return found
+
+    def started_ms(self, site: str, experiment: int) -> int | None:
+        """When the first visitor of an experiment came, in ms since 1970; None before."""
+        with self._lock:
+            row = self._connection.execute(
+                "SELECT first_s FROM experiments WHERE site = ? AND experiment = ?", (site, experiment)
+            ).fetchone()
+        return int(row[0]) * 1000 if row else None
 
     def remember_changes(
         self, site: str, changes: Iterable[tuple[str | None, str]], *, author: str, keep: Mapping[str, str]
@@ -340,14 +354,15 @@ class Storage:
             for number, request, code, time_ms, kind, parameters, is_bot in rows
         ]
 
-    def linked(self, site: str, identifier: str) -> str | None:
-        """Code of the visitor last linked to *identifier*, if any was."""
+    def linked(self, site: str, identifier: str) -> list[str]:
+        """Codes of the visitors that were linked to *identifier*, the last one first."""
         with self._lock:
-            row = self._connection.execute(
-                "SELECT code FROM links JOIN visitors ON visitors.id = links.visitor WHERE links.site = ? AND identifier = ?",
+            rows = self._connection.execute(
+                "SELECT code FROM links JOIN visitors ON visitors.id = links.visitor WHERE links.site = ? AND identifier = ?"
+                " ORDER BY links.id DESC",
                 (site, identifier),
-            ).fetchone()
-        return str(row[0]) if row else None
+            ).fetchall()
+        return [str(code) for (code,) in rows]
 
 
 def _now_ms() -> int:

@@ -28,6 +28,7 @@ KINDS = (
     "geolocation",
     "personalization",
     "targetingSegment",
+    "activity",
 )
 """Event types that can be asked for, named as the query parameters are."""
 
@@ -54,28 +55,38 @@ class Wanted:
     previous: int
 
 
-def build_visits(events: Iterable[StoredEvent], wanted: Wanted, *, now_ms: int) -> dict[str, Any]:
+def build_visits(
+    events: Iterable[StoredEvent], wanted: Wanted, *, now_ms: int, current_of: str | None = None
+) -> dict[str, Any]:
     """
     The answer to a request for a visitor.
 
     Args:
-        events: All events of the visitor, in any order.
+        events: All events of the visitor, in any order; or those of several codes that one person has.
         wanted: Which of them are asked for.
-        now_ms: Decides which visit is in progress.
+        now_ms: Decides which visits are in progress.
+        current_of: The code whose visit in progress is told of; the other codes' are not yet history. By default there is one code only.
 
     Returns:
         ``currentVisit``, null when none is in progress or it is not wanted, and ``previousVisits``, newest first.
     """
-    visits: list[list[StoredEvent]] = []
+    by_code: dict[str, list[list[StoredEvent]]] = {}
     for event in sorted(events, key=lambda event: (event.time_ms, event.id)):
+        visits = by_code.setdefault(event.visitor, [])
         if not visits or event.time_ms - visits[-1][-1].time_ms >= VISIT_GAP_MS:
             visits.append([])
         visits[-1].append(event)
-    numbered = list(enumerate(visits))
-    current = numbered.pop() if numbered and now_ms - numbered[-1][1][-1].time_ms < VISIT_GAP_MS else None
-    earlier = numbered[::-1][: max(0, wanted.previous)]
+    current = None
+    ended: list[list[StoredEvent]] = []
+    for code, visits in by_code.items():
+        if now_ms - visits[-1][-1].time_ms < VISIT_GAP_MS:
+            in_progress = visits.pop()
+            current = in_progress if current_of in {None, code} else current
+        ended += visits
+    ended.sort(key=lambda visit: (visit[0].time_ms, visit[0].id))
+    earlier = list(enumerate(ended))[::-1][: max(0, wanted.previous)]
     return {
-        "currentVisit": _visit(*current, wanted.kinds) if current and wanted.current else None,
+        "currentVisit": _visit(len(ended), current, wanted.kinds) if current and wanted.current else None,
         "previousVisits": [_visit(number, visit, wanted.kinds) for number, visit in earlier],
     }
 
@@ -91,7 +102,7 @@ def _visit(number: int, events: Sequence[StoredEvent], kinds: frozenset[str]) ->
             continue
         found = [(event.time_ms, _typed(event.parameters)) for event in events if event.type == kind]
         if kind == "staticData":
-            merged = {"visitNumber": number}
+            merged: dict[str, Any] = {}
             for _, data in found:
                 merged |= _static(data)
             # What an SDK says of earlier visits came from here; this visit's own number is what is known best.
@@ -100,8 +111,22 @@ def _visit(number: int, events: Sequence[StoredEvent], kinds: frozenset[str]) ->
                 "data": merged | {"visitNumber": number},
             }
         elif found:
+            if kind == "customData":
+                _add_up(data for _, data in found)
             built[f"{kind}Events"] = [{"time": time_ms, "data": data} for time_ms, data in found]
     return built
+
+
+def _add_up(told: Iterable[dict[str, Any]]) -> None:
+    """Let custom data that do not overwrite have the values before them in the visit too: readers take the newest of an index."""
+    held: dict[Any, dict[str, Any]] = {}
+    for data in told:
+        index, values = data.get("index"), data.get("valuesCountMap")
+        if not isinstance(values, dict):
+            continue
+        if data.get("overwrite") is False:
+            data["valuesCountMap"] = values = held.get(index, {}) | values
+        held[index] = values
 
 
 def _static(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,11 +1,13 @@
 """Tracking lines: what SDKs send is read, and nonsense is refused with a reason and never crashes."""
 
 import json
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kameleoon.server import lines
 from kameleoon.server.lines import Conversion, Exposure, Link, parse_json, parse_lines
 
 CAPTURED = """\
@@ -58,6 +60,11 @@ def test_the_user_agent_holds_for_all_lines_of_its_visitor():
         "nonce=0000000000000004&eventType=activity&visitorCode=c&userAgent=GoogleBot\n"
     )
     assert [event.is_bot for event in body.events] == [True, False, True, True]
+    twice = "\n".join(
+        f"nonce={number:016X}&eventType=activity&visitorCode=a&userAgent={agent}"
+        for number, agent in enumerate(("Shop", "spider"))
+    )
+    assert [(event.user_agent, event.is_bot) for event in parse_lines(twice).events] == [("Shop", False)] * 2
     assert parse_lines("nonce=0000000000000001&eventType=activity&visitorCode=a", user_agent="spider").events[0].is_bot
 
 
@@ -85,6 +92,42 @@ def test_a_visitor_of_the_whole_request_wins():
     """A visitor code in the query stands above those of the lines."""
     (event,) = parse_lines("nonce=0000000000000001&eventType=activity&visitorCode=a", visitor_code="q").events
     assert (event.visitor, event.mapped) == ("q", False)
+
+
+def test_an_identifier_of_the_whole_request_wins():
+    """So does a mapping value in the query, unless there is a visitor code too; in a line the visitor code comes first."""
+    line = "nonce=0000000000000001&eventType=activity&visitorCode=a&mappingValue=m"
+    member = {"nonce": "0000000000000001", "eventType": "activity", "visitorCode": "a", "mappingValue": "m"}
+    for read, body in ((parse_lines, line), (parse_json, json.dumps([member]))):
+        for more, visitor in (
+            ({}, ("a", False)),
+            ({"mapping_value": "q"}, ("q", True)),
+            ({"visitor_code": "v", "mapping_value": "q"}, ("v", False)),
+        ):
+            (event,) = read(body, **more).events
+            assert (event.visitor, event.mapped) == visitor
+
+
+def test_bounds_of_what_is_taken(monkeypatch):
+    """Events beyond the most of a body are refused; so is an impossible revenue; an identifier that is too long links nobody."""
+    monkeypatch.setattr(lines, "MAX_EVENTS", 2)
+    written = [f"nonce={number:016X}&eventType=activity&visitorCode=a" for number in range(4)]
+    body = parse_lines("\n".join(written))
+    assert (len(body.events), [refused.number for refused in body.refused]) == (2, [3, 4])
+    start = "nonce=0000000000000001&visitorCode=a&eventType="
+    assert parse_lines(f"{start}conversion&goalId=1&revenue=1e15").events[0].fact == Conversion(1, 1e15)
+    assert reason(f"{start}conversion&goalId=1&revenue=1.01e15") == "revenue is no number up to 1e+15"
+    for length, fact in ((255, Link("x" * 255)), (256, None)):
+        values = quote(json.dumps({"x" * length: 1}))
+        (event,) = parse_lines(f"{start}customData&index=1&mappingIdentifier=true&valuesCountMap={values}").events
+        assert event.fact == fact
+
+
+def test_null_in_json_is_not_there():
+    """A member that is null counts as one that was left out."""
+    member = {"nonce": "0000000000000001", "eventType": "conversion", "goalId": 1, "revenue": None, "visitorCode": "a"}
+    (event,) = parse_json(json.dumps([member])).events
+    assert (event.fact, event.parameters) == (Conversion(1, 0.0), {"goalId": "1"})
 
 
 def test_the_json_format_says_the_same():

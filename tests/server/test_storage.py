@@ -112,8 +112,14 @@ def test_an_identifier_leads_to_the_visitor_last_linked(storage):
         ("conversion", "anonymous"),
         ("conversion", "user"),
     ]
-    assert storage.linked(SITE, "user") == "anonymous"
-    assert storage.linked(SITE, "nobody") is None
+    assert storage.linked(SITE, "user") == ["anonymous"]
+    assert storage.linked(SITE, "nobody") == []
+
+
+def test_an_identifier_and_a_code_of_one_text_are_two(storage):
+    """A nonce of a visitor code is another one than that of an identifier with the same text."""
+    storage.add(SITE, body(event(1, "user", Exposure(7, 71)), event(1, "user", Exposure(8, 81), mapped=True)))
+    assert (storage.counters()["stored"], storage.counters()["duplicates"]) == (2, 0)
 
 
 def test_a_retry_after_a_link_is_still_a_duplicate(storage):
@@ -307,14 +313,43 @@ def _without_nothing(totals):
     }
 
 
-def test_totals_grow_over_time():
-    """Moments are cumulative and carry the end of their minute."""
+def grown(times_s, most=200):
+    """Moments of an experiment whose visitors came at these times, in seconds: ``(seconds, visitors)``."""
     storage = Storage()
-    for minute, visitor in ((3, "a"), (3, "b"), (5, "c")):
-        line = f"nonce={ord(visitor):016X}&visitorCode={visitor}&eventType=experiment&id=1&variationId=2&time={minute * 60_000}"
+    for number, time_s in enumerate(times_s):
+        line = f"nonce={number:016X}&visitorCode={number}&eventType=experiment&id=1&variationId=2&time={time_s * 1000}"
         storage.add(SITE, parse_lines(line))
-    moments = storage.moments(SITE, 1)
-    assert [(moment.time_ms, moment.variations[2].visitors) for moment in moments] == [(240_000, 2), (360_000, 3)]
+    try:
+        return [
+            (moment.time_ms / 1000, moment.variations[2].visitors) for moment in storage.moments(SITE, 1, most=most)
+        ]
+    finally:
+        storage.close()
+
+
+def test_totals_grow_over_time():
+    """Moments are cumulative and carry their end: a second, a minute when it takes nine minutes or more, and longer for a long time."""
+    assert grown([]) == []
+    assert grown([185, 185, 301]) == [(186, 2), (302, 3)]
+    assert grown([185, 724]) == [(188, 1), (725, 2)]
+    assert grown([185, 239, 240, 785, 839]) == [(240, 2), (300, 3), (840, 5)]
+    assert grown([0, 59, 60, 86_399], most=4) == [(21_600, 3), (86_400, 4)]
+
+
+def test_the_first_visitor_of_an_experiment():
+    """It is known when an experiment began."""
+    storage = Storage()
+    assert storage.started_ms(SITE, 1) is None
+    storage.add(
+        SITE,
+        parse_lines(
+            "nonce=0000000000000001&visitorCode=a&eventType=page&href=u&time=1000\n"
+            "nonce=0000000000000002&visitorCode=a&eventType=experiment&id=1&variationId=2&time=5000\n"
+            "nonce=0000000000000003&visitorCode=b&eventType=experiment&id=1&variationId=2&time=9000"
+        ),
+    )
+    assert storage.started_ms(SITE, 1) == 5000
+    assert storage.started_ms("other", 1) is None
     storage.close()
 
 
