@@ -149,6 +149,29 @@ class KameleoonClient:
         self._core.serve()
         return self._core.visitor_codes.of_request(cookies_readonly, cookies, default_visitor_code)
 
+    def prepare(self, *visitor_codes: str) -> None:
+        """
+        Bring ahead what a shared visitor store knows of visitors, all in one round trip.
+
+        For half a minute, in this thread or task only, their evaluations then answer from that and wait for nothing, and what is added
+        to them reaches other workers a moment later. Without such a store there is nothing to do.
+
+        Args:
+            *visitor_codes: The visitors.
+
+        Raises:
+            VisitorCodeInvalid: A code is empty or longer than 255 characters.
+        """
+        for code in visitor_codes:
+            self._core.enter(code)
+        self._core.run(self._core.waiting.bring(visitor_codes))
+
+    async def prepare_async(self, *visitor_codes: str) -> None:
+        """`prepare` without blocking the event loop: the way to evaluate on a loop with a store that is reached over the network."""
+        for code in visitor_codes:
+            self._core.enter(code)
+        await self._core.arun(self._core.waiting.bring(visitor_codes))
+
     def set_legal_consent(
         self, visitor_code: str, consent: bool, cookies: SimpleCookie | dict[str, Any] | None = None
     ) -> None:
@@ -288,6 +311,22 @@ class KameleoonClient:
             _deprecated_identifier()
         return self._flush(visitor_code, is_unique_identifier, instant, timeout)
 
+    @overload
+    async def flush_async(
+        self,
+        visitor_code: str | None = None,
+        is_unique_identifier: bool | None = None,
+        instant: bool = False,
+    ) -> None: ...
+    @overload
+    async def flush_async(
+        self,
+        visitor_code: str | None = None,
+        is_unique_identifier: bool | None = None,
+        instant: bool = False,
+        *,
+        timeout: float,  # noqa: ASYNC109 - the twin of `flush`
+    ) -> FlushResult: ...
     async def flush_async(
         self,
         visitor_code: str | None = None,
@@ -583,6 +622,7 @@ class KameleoonClient:
         """`get_remote_visitor_data` without blocking the event loop."""
         if is_unique_identifier is not None:
             _deprecated_identifier()
+            await self._core.arun(self._core.waiting.bring([visitor_code]))
             self._core.identify(visitor_code, is_unique_identifier)
         return await self._core.arun(self._core.remote.visitor(visitor_code, add_data, timeout, data_filter))
 

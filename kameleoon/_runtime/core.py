@@ -23,6 +23,7 @@ from kameleoon._runtime.remote import RemoteData
 from kameleoon._runtime.streaming import Streaming
 from kameleoon._runtime.tracker import Tracker
 from kameleoon._runtime.visitor_codes import VisitorCodes
+from kameleoon._runtime.waiting import Waiting
 from kameleoon._tracking.delivery import Body, Counters, Delivery
 from kameleoon._tracking.outbox import MemoryOutbox
 from kameleoon._transport.aiohttp_sender import AiohttpSender
@@ -53,6 +54,7 @@ _CONFIGURATION = "configuration"
 _ANNOUNCED = "announced configuration"
 _TRACKING = "tracking"
 _DELIVERY = "delivery"
+_VISITORS = "visitors"
 _TOKEN = "access token"  # noqa: S105 - a job's name
 _TOKEN_INTERVAL_S = 60.0
 _LEASE_MARGIN_S = 5.0
@@ -93,7 +95,8 @@ class Core:
         self._feeds = make_feeds([*self.backend.feeds, *settings.destinations])
         self.is_offline = not self.backend.is_served
         self.configuration = Configuration(self.backend, endpoints, self._on_configuration)
-        self.store = _make_store(settings.visitor_store, site_code, settings.session_duration_s, settings.max_visitors)
+        self.store = self._make_store()
+        self.waiting = Waiting(self.store)
         self.evaluation = Evaluation(self.configuration, self.store, settings.environment)
         self.visitor_codes = VisitorCodes(settings, self.store, self.evaluation)
         self.remote = RemoteData(
@@ -152,6 +155,16 @@ class Core:
         self.schedule = Schedule(self._jobs(), self.clock)
         self.background = Background(f"kameleoon-{self.site_code}", self.schedule, self.sender, threaded=threaded)
 
+    def _make_store(self) -> VisitorStore:
+        given, session_s = self.settings.visitor_store, self.settings.session_duration_s
+        if given is None:
+            return MemoryStore(session_s, self.settings.max_visitors)
+        if not isinstance(given, VisitorStore):
+            raise KameleoonError(f"visitor_store: {type(given).__name__} does not have the methods of a VisitorStore")
+        if isinstance(given, RedisStore):
+            given.bind(self.site_code, session_s, on_waiting=lambda: self.schedule.hasten(_VISITORS))
+        return given
+
     def _make_outbox(self) -> Outbox:
         data_dir = self.settings.data_dir
         if data_dir is None or (self.is_offline and not self._feeds):
@@ -207,12 +220,11 @@ class Core:
             return None
         sent, dropped = self.counters.sent, self.counters.dropped
         destinations = self.forwarding.stats() if timeout is not None else {}
-        is_collected = True
         if visitor_code is None:
             is_collected = self.tracker.flush_all(at_once=True, by_caller=is_durable)
         else:
             # A flush that is only instant leaves the visitor registered, as the service's own SDK does.
-            self.tracker.claim(visitor_code, is_done=timeout is not None)
+            is_collected = self.tracker.claim(visitor_code, is_done=timeout is not None, by_caller=is_durable)
         # Nobody works for a closed client any more, so that waiting would be for nothing.
         until_s = self.clock() + (0.0 if self.is_closed else timeout or 0.0)
         # Without a thread the requests are made by the caller, who must be back in time.
@@ -289,6 +301,7 @@ class Core:
             Job(_ANNOUNCED, self.streaming.refresh, self.streaming.wait_s),
             Job(_TRACKING, self.tracker.track, lambda: tracking_interval_s, due_s=now_s + tracking_interval_s),
             Job(_DELIVERY, self.tracker.deliver_now, lambda: None),
+            Job(_VISITORS, self.waiting.push, lambda: None),
             Job(_TOKEN, self.renew_token, lambda: _TOKEN_INTERVAL_S, due_s=now_s + _TOKEN_INTERVAL_S),
         ]
 
@@ -390,13 +403,3 @@ class Core:
         while (left_s := deadline_s - self.clock()) > 0 and self.delivery.wait_idle(left_s):
             if run(self.delivery.deliver(at_once=True, deadline_s=deadline_s), self.sender):
                 return
-
-
-def _make_store(given: object | None, site_code: str, session_s: float, max_visitors: int) -> VisitorStore:
-    if given is None:
-        return MemoryStore(session_s, max_visitors)
-    if not isinstance(given, VisitorStore):
-        raise KameleoonError(f"visitor_store: {type(given).__name__} does not have the methods of a VisitorStore")
-    if isinstance(given, RedisStore):
-        given.bind(site_code, session_s)
-    return given

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kameleoon._runtime.evaluation import now_ms
 from kameleoon._runtime.intake import check_code, take_in
+from kameleoon._runtime.waiting import Waiting
 from kameleoon._transport.message import FetchFailed
 from kameleoon._transport.remote import fetch_map, fetch_visitor
 from kameleoon._visitor.facts import Fact, MappedFrom
@@ -53,6 +54,7 @@ class RemoteData:
     ) -> None:
         self._configuration = configuration
         self._store = store
+        self._waiting = Waiting(store)
         self._tokens = tokens
         self._default_s = timeout_s
         self._clock = clock
@@ -98,6 +100,7 @@ class RemoteData:
         if answer is None:
             return None
         audiences = answer.get("warehouseAudiences") if isinstance(answer, dict) else None
+        yield from self._waiting.bring_on_loop([code])
         datum = CustomData(custom_data_index, *(audiences if isinstance(audiences, dict) else ()))
         take_in(self._store, self._configuration.ruleset.catalogue, code, [datum], now_ms())
         return datum
@@ -112,6 +115,7 @@ class RemoteData:
             TypeError: *timeout* is no number.
         """
         timeout_s = self._timeout_s(timeout)
+        yield from self._waiting.bring_on_loop([code])
         visitor = self._store.read(code)
         wanted = data_filter or RemoteVisitorDataFilter()
         try:

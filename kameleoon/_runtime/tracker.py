@@ -5,27 +5,37 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, TypeVar
 
 from kameleoon._runtime.intake import map_to_itself
+from kameleoon._runtime.waiting import Waiting
 from kameleoon._tracking.lines import make_lines
 from kameleoon._transport.message import Pause
 from kameleoon._visitor.unsent import is_pending, take_unsent
 from kameleoon.logging.kameleoon_logger import KameleoonLogger
 
+T = TypeVar("T")
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+    from typing import Any, TypeAlias
 
     from kameleoon._runtime.configuration import Configuration
     from kameleoon._runtime.forwarding import Events, Forwarding
     from kameleoon._tracking.delivery import Counters, Delivery
     from kameleoon._tracking.lines import Line
     from kameleoon._tracking.outbox import Outbox
-    from kameleoon._transport.flow import Flow
+    from kameleoon._transport.flow import Call, Flow
+    from kameleoon._visitor.nonces import Nonces
     from kameleoon._visitor.record import Visitor
     from kameleoon._visitor.unsent import Unsent
-    from kameleoon.stores import VisitorStore
+    from kameleoon.stores import Claim, VisitorStore
+
+    # ``None`` where others should have their turn.
+    Steps: TypeAlias = Generator[Call[Any] | None, None, T]
 
 _STEP = 40
 """Visitors claimed between two pauses of background work: about a millisecond, so that no event loop waits long for its turn."""
@@ -95,13 +105,14 @@ class Tracker:
     ) -> None:
         self._configuration = configuration
         self._store = store
+        self._waiting = Waiting(store)
         self._outbox = outbox
         self._delivery = delivery
         self._counters = counters
         self._forwarding = forwarding
         self._registered: set[str] = set()
         self._announced: set[str] = set()
-        self._asked_for_all: list[Callable[[], Iterator[None]]] = []
+        self._asked: list[Callable[[], Steps[None]]] = []
         self._under_way: set[Ready] = set()
         self._at_once = False
         self._deadline_s: float | None = None
@@ -169,11 +180,11 @@ class Tracker:
             ``tests/vectors/tracking.json``, cases ``tracking-010-03`` and ``tracking-011-06``.
         """
         steps = self._collect_all if at_once else self._register_all
-        if by_caller or len(self._store) < _MANY:
+        if by_caller or (not self._waiting.is_shared and len(self._store) < _MANY):
             _exhaust(steps())
             return True
-        if steps not in self._asked_for_all:
-            self._asked_for_all.append(steps)
+        if steps not in self._asked:
+            self._asked.append(steps)
         return False
 
     def collect(self) -> None:
@@ -182,30 +193,37 @@ class Tracker:
 
     def collect_everything(self) -> None:
         """Move all that is unsent of anybody into the outbox, registered or not; announces nobody, and waits for nobody's consent."""
-        for code in self._store.pending() if not self._is_idle else ():
-            self.register(code)
+        if not self._is_idle:
+            _exhaust(self._register_pending())
         self.collect()
-        self._collect_decided(self._forwarding.waiting_codes(), is_last=True)
+        _exhaust(self._collect_decided(self._forwarding.waiting_codes(), is_last=True))
         if self._is_waiting and self._registered:
             KameleoonLogger.warning(
                 "Nothing is told of %d visitors: there was never a configuration", len(self._registered)
             )
 
-    def claim(self, code: str, *, is_done: bool) -> None:
+    def claim(self, code: str, *, is_done: bool, by_caller: bool) -> bool:
         """
         Move what a visitor has unsent into the outbox.
 
         Args:
             code: The visitor.
             is_done: Whether he leaves the register with that. If not, the next round tells of him once more, as active.
+            by_caller: Do it here and now. Otherwise, when that means waiting, `track` or `deliver_now` does it.
+
+        Returns:
+            Whether it is done.
         """
         if self._is_waiting:
             self.register(code)
-            return
+            return True
         if is_done:
             self._registered.discard(code)
-        with self._handing_over() as ready, ready.lock:
-            self._write_all([code], ready)
+        if by_caller or not self._waiting.is_shared:
+            _exhaust(self._claim_all([code], lambda _: True))
+            return True
+        self._asked.append(lambda: self._claim_all([code], lambda _: True))
+        return False
 
     def consented(self, code: str) -> None:
         """The visitor gave or refused consent: destinations need not wait for his word any more."""
@@ -215,35 +233,42 @@ class Tracker:
             if is_pending(visitor.record):
                 self.register(code)
 
-    def _collect(self) -> Iterator[None]:
+    def _register_pending(self) -> Steps[None]:
+        for code in (yield from self._waiting.pending()):
+            self.register(code)
+
+    def _collect(self) -> Steps[None]:
         yield from self._collect_asked()
-        self._collect_decided(self._forwarding.waiting_codes(_LOOKED_AT))
+        yield from self._collect_decided(self._forwarding.waiting_codes(_LOOKED_AT))
         yield from self._collect_ended()
         yield from self._claim_registered()
 
-    def _collect_asked(self) -> Iterator[None]:
-        while self._asked_for_all:
-            yield from self._asked_for_all.pop(0)()
+    def _collect_asked(self) -> Steps[None]:
+        while self._asked:
+            yield from self._asked.pop(0)()
 
-    def _register_all(self) -> Iterator[None]:
-        for place, (code, is_sendable) in enumerate(self._store.codes()):
-            if is_sendable and self._is_news(code):
-                self.register(code)
-            if place % _STEP == 0:
-                yield
+    def _register_all(self) -> Steps[None]:
+        yield from self._find_news(self.register)
 
-    def _collect_all(self) -> Iterator[None]:
+    def _find_news(self, tell: Callable[[str], None]) -> Steps[str | None]:
+        """Tell of every code of which a flush of all tells something; gives the first code there is, whatever there is of it."""
+        first = None
+        for entries in _in_steps((yield from self._waiting.codes())):
+            first = entries[0][0] if first is None else first
+            codes = [code for code, is_sendable in entries if is_sendable]
+            yield from self._waiting.look([code for code in codes if code in self._announced])
+            for code in codes:
+                if self._is_news(code):
+                    tell(code)
+            yield None
+        return first
+
+    def _collect_all(self) -> Steps[None]:
         if self._is_waiting:
             yield from self._register_all()
             return
-        news = []
-        first = None
-        for place, (code, is_sendable) in enumerate(self._store.codes()):
-            first = code if first is None else first
-            if is_sendable and self._is_news(code):
-                news.append(code)
-            if place % _STEP == 0:
-                yield
+        news: list[str] = []
+        first = yield from self._find_news(news.append)
         if news and news[0] == first:
             self.register(news.pop(0))
         yield from self._collect_ended()
@@ -261,7 +286,7 @@ class Tracker:
             return False
         return is_pending(visitor.record)
 
-    def _claim_registered(self) -> Iterator[None]:
+    def _claim_registered(self) -> Steps[None]:
         if self._is_waiting:
             return
         yield from self._claim_all(list(self._registered), self._is_taken)
@@ -276,32 +301,48 @@ class Tracker:
             return False
         return True
 
-    def _claim_all(self, codes: Sequence[str], is_wanted: Callable[[str], bool]) -> Iterator[None]:
+    def _claim_all(self, codes: Sequence[str], is_wanted: Callable[[str], bool]) -> Steps[None]:
         with self._handing_over() as ready:
             for start in range(0, len(codes), _STEP):
-                with ready.lock:
-                    self._write_all([code for code in codes[start : start + _STEP] if is_wanted(code)], ready)
+                wanted = [code for code in codes[start : start + _STEP] if is_wanted(code)]
+                try:
+                    yield from self._write_all(wanted, ready)
+                except GeneratorExit:
+                    # Whoever waited for the store was cancelled, and nobody else knows of them.
+                    self._registered.update(wanted)
+                    raise
                 if len(ready) >= _HANDED_OVER:
                     self._put(ready)
-                yield
+                yield None
 
-    def _write_all(self, codes: Sequence[str], ready: Ready) -> None:
+    def _write_all(self, codes: Sequence[str], ready: Ready) -> Steps[None]:
         ruleset = self._configuration.ruleset
         mapping_index = ruleset.catalogue.mapping_index
+        if mapping_index is not None or self._forwarding:
+            yield from self._waiting.look(codes)
         if mapping_index is not None:
             for code in codes:
                 visitor = self._store.peek(code)
                 if visitor is not None and visitor.is_unique and not visitor.record.mapping_identifier:
                     map_to_itself(self._store, mapping_index, code, _now_ms())
-        for code, unsent in self._store.claim(codes, consent_required=ruleset.consent_required):
+        yield from self._waiting.claim(
+            codes,
+            lambda claims: self._write_claims(claims, ready),
+            ready.lock,
+            consent_required=ruleset.consent_required,
+        )
+
+    def _write_claims(self, claims: Iterable[Claim], ready: Ready) -> None:
+        for code, unsent, nonces in claims:
             if unsent is not None:
                 visitor = self._store.peek(code) if self._forwarding else None
                 self._forwarding.tell(code, None if visitor is None else visitor.record, unsent, ready.events)
-            if unsent is not None or not ruleset.consent_required:
-                ready.lines += self._write(code, unsent)
+            if unsent is not None or not self._configuration.ruleset.consent_required:
+                ready.lines += self._write(code, unsent, nonces)
 
-    def _collect_decided(self, codes: Sequence[str], *, is_last: bool = False) -> None:
+    def _collect_decided(self, codes: Sequence[str], *, is_last: bool = False) -> Steps[None]:
         """Move what waited for the consent of *codes* into the outbox, as far as it is decided."""
+        yield from self._waiting.look(codes)
         with self._handing_over() as ready, ready.lock:
             for code in codes:
                 visitor = self._store.peek(code)
@@ -311,29 +352,41 @@ class Tracker:
                 else:
                     self._forwarding.decide(code, consent, ready.events)
 
-    def _collect_ended(self) -> Iterator[None]:
+    def _collect_ended(self) -> Steps[None]:
         if self._is_waiting:
             return
-        steps = iter(self._store.expire())
         with self._handing_over() as ready:
+            steps = iter((yield from self._waiting.expire()))
             while True:
                 # The store holds them no more: whoever ends this round early, between two steps, must not lose them.
                 with ready.lock:
                     ended = next(steps, None)
-                    for code, visitor in ended or ():
-                        self._write_last(code, visitor, ready)
+                    for code, visitor, nonces in ended or ():
+                        self._write_last(code, visitor, nonces, ready)
                 if ended is None:
                     return
+                try:
+                    yield from self._waiting.look(
+                        [code for code, *_ in ended if self._forwarding or code in self._registered]
+                    )
+                finally:
+                    with ready.lock:
+                        for code, visitor, _ in ended:
+                            self._see_off(code, visitor, ready)
                 if len(ready) >= _HANDED_OVER:
                     self._put(ready)
-                yield
+                yield None
 
-    def _write_last(self, code: str, visitor: Visitor, ready: Ready) -> None:
-        self._forget(code)
+    def _write_last(self, code: str, visitor: Visitor, nonces: Nonces, ready: Ready) -> None:
         if is_pending(visitor.record):
             unsent = take_unsent(visitor, consent_required=self._configuration.ruleset.consent_required)
             self._forwarding.tell(code, visitor.record, unsent, ready.events)
-            ready.lines += [line for line in self._write(code, unsent) if "&eventType=activity&" not in line.text]
+            ready.lines += [
+                line for line in self._write(code, unsent, nonces) if "&eventType=activity&" not in line.text
+            ]
+
+    def _see_off(self, code: str, visitor: Visitor, ready: Ready) -> None:
+        self._forget(code)
         if self._forwarding and self._store.peek(code) is None:
             self._forwarding.end(code, visitor.record.consent, ready.events)
 
@@ -345,8 +398,8 @@ class Tracker:
             if self._store.peek(code) is not None:
                 self._registered.add(code)
 
-    def _write(self, code: str, unsent: Unsent | None) -> list[Line]:
-        return [] if self._is_offline else make_lines(code, unsent, on_broken=self._leave_out)
+    def _write(self, code: str, unsent: Unsent | None, nonces: Nonces) -> list[Line]:
+        return [] if self._is_offline else make_lines(code, unsent, on_broken=self._leave_out, nonces=nonces)
 
     def _leave_out(self, item: object, error: Exception) -> None:
         self._counters.add(produced=1, dropped=1)
@@ -392,14 +445,34 @@ class Tracker:
             self._is_dropping = bool(dropped)
 
 
-def _exhaust(steps: Iterator[None]) -> None:
-    for _ in steps:
-        pass
+def _in_steps(entries: Iterable[T]) -> Iterator[list[T]]:
+    entries = iter(entries)
+    while step := list(islice(entries, _STEP)):
+        yield step
 
 
-def _at_leisure(steps: Iterator[None]) -> Flow[None]:
-    for _ in steps:
-        yield _PAUSE
+def _exhaust(steps: Steps[None]) -> None:
+    """Do all *steps* here and now."""
+
+    def work() -> None:
+        try:
+            for step in steps:
+                if step is not None:
+                    step.perform()
+        finally:
+            steps.close()
+
+    # What is brought ahead on the way is not for the evaluations of the caller.
+    copy_context().run(work)
+
+
+def _at_leisure(steps: Steps[None]) -> Flow[None]:
+    """Do *steps* as whoever works does them, with pauses between."""
+    try:
+        for step in steps:
+            yield _PAUSE if step is None else step
+    finally:
+        steps.close()
 
 
 def _ignore(_code: str) -> None:

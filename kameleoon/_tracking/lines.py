@@ -9,14 +9,16 @@ Source:
 from __future__ import annotations
 
 import json
-import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kameleoon._transport.encoding import encode
+from kameleoon._visitor.nonces import NO_NONCES, make_nonce
+from kameleoon._visitor.record import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from kameleoon._visitor.nonces import ItemKey, Nonces
     from kameleoon._visitor.record import Assignment, Converted, Visits
     from kameleoon._visitor.unsent import Unsent
     from kameleoon.data import Browser, CustomData, Device, Geolocation, OperatingSystem, PageView
@@ -39,11 +41,6 @@ class Line(NamedTuple):
     key: int = 0
 
 
-def make_nonce() -> str:
-    """16 upper-case hexadecimal digits from the system's source, which no seed of the application touches."""
-    return os.urandom(8).hex().upper()
-
-
 def _say_nothing(_item: object, _error: Exception) -> None:
     """Stand in for whoever counts items that have no line."""
 
@@ -53,6 +50,7 @@ def make_lines(
     unsent: Unsent | None,
     nonce: Callable[[], str] = make_nonce,
     on_broken: Callable[[object, Exception], None] = _say_nothing,
+    nonces: Nonces = NO_NONCES,
 ) -> list[Line]:
     """
     The lines of one visitor. Never raises: an item that cannot be written is left out, and takes no other along.
@@ -60,33 +58,34 @@ def make_lines(
     Args:
         code: The visitor code.
         unsent: What is to be sent, ``None`` for a visitor nobody knows.
-        nonce: Makes a nonce for each line.
+        nonce: Makes a nonce for each line that has none in *nonces*.
         on_broken: Told of each item that is left out, and why. When the code itself cannot be written, of every item.
+        nonces: What the store wants lines to be told by.
 
     Returns:
         A line an event, in the service's order; a line of type ``activity`` for a visitor with nothing to tell, and none when
         consent forbids even that.
     """
-    items: list[tuple[Callable[..., str], object]] = [] if unsent is None else list(_items(unsent))
+    items: list[tuple[ItemKey, Callable[..., str], object]] = [] if unsent is None else list(_items(unsent))
     try:
         name = "visitorCode"
         if unsent is not None and unsent.is_unique and unsent.mapping_identifier != code:
             name = "mappingValue"
         visitor = f"{name}={encode(code)}"
     except Exception as error:
-        for _, item in items:
+        for _, _, item in items:
             on_broken(item, error)
         return []
     user_agent = None if unsent is None else _user_agent(unsent.user_agent, on_broken)
     events = []
-    for write, item in items:
+    for key, write, item in items:
         try:
-            events.append(write(item))
+            events.append((write(item), nonces.get(key) or nonce()))
         except Exception as error:
             on_broken(item, error)
     if not items and (unsent is None or unsent.may_announce):
-        events.append("activity")
-    return [Line(visitor, f"nonce={nonce()}&eventType={event}&{visitor}", user_agent) for event in events]
+        events.append(("activity", nonce()))
+    return [Line(visitor, f"nonce={named}&eventType={event}&{visitor}", user_agent) for event, named in events]
 
 
 def _user_agent(value: str | None, on_broken: Callable[[object, Exception], None]) -> str | None:
@@ -97,28 +96,29 @@ def _user_agent(value: str | None, on_broken: Callable[[object, Exception], None
         return None
 
 
-def _items(unsent: Unsent) -> Iterator[tuple[Callable[[Any], str], object]]:
-    """``(what writes it, item)`` in the service's order."""
+def _items(unsent: Unsent) -> Iterator[tuple[ItemKey, Callable[[Any], str], object]]:
+    """``(key, what writes it, item)`` in the service's order."""
     if unsent.device is not None:
-        yield _device, unsent.device
+        yield (Kind.DEVICE, None), _device, unsent.device
     if unsent.browser is not None:
-        yield _browser, unsent.browser
+        yield (Kind.BROWSER, None), _browser, unsent.browser
     if unsent.operating_system is not None:
-        yield _operating_system, unsent.operating_system
+        yield (Kind.OPERATING_SYSTEM, None), _operating_system, unsent.operating_system
     if unsent.geolocation is not None:
-        yield _geolocation, unsent.geolocation
+        yield (Kind.GEOLOCATION, None), _geolocation, unsent.geolocation
     if unsent.visits is not None:
-        yield _visits, unsent.visits
+        yield (Kind.VISITS, None), _visits, unsent.visits
     for datum in unsent.custom_data:
-        yield (_mapping_data if datum.index in unsent.mapped else _custom_data), datum
+        write = _mapping_data if datum.index in unsent.mapped else _custom_data
+        yield (Kind.CUSTOM_DATA, datum.index), write, datum
     for view in unsent.page_views:
-        yield _page, view
+        yield (Kind.PAGE_VIEW, view.url), _page, view
     for assignment in unsent.assignments:
-        yield _assignment, assignment
+        yield (None, assignment.experiment_id), _assignment, assignment
     for segment_id in unsent.segments:
-        yield _segment, segment_id
-    for converted in unsent.conversions:
-        yield _conversion, converted
+        yield (Kind.SEGMENT, segment_id), _segment, segment_id
+    for place, converted in enumerate(unsent.conversions):
+        yield (Kind.CONVERSION, place), _conversion, converted
 
 
 def _device(device: Device) -> str:

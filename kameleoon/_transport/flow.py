@@ -1,14 +1,14 @@
 """
 Conversations of several requests, written once for threads and for asyncio.
 
-A flow is a generator that yields a `Request` or a `Pause` and is sent the `Response` (``None`` after a pause). A transport
+A flow is a generator that yields a `Request`, a `Pause` or a `Call` and is sent the `Response` (``None`` after the others). A
 failure is thrown into it. `run` and `arun` are the only code that is written twice on purpose.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
+from collections.abc import Awaitable, Callable, Generator
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
 from kameleoon._transport.message import Pause, Request, Response
 
@@ -19,7 +19,36 @@ T = TypeVar("T")
 
 _REST = Pause(0.0001)
 
-Flow: TypeAlias = Generator[Request | Pause, Response | None, T]
+
+class Call(Generic[T]):
+    """
+    A flow's wish for something that waits for others than the service, such as a store.
+
+    Args:
+        blocking: Does it in a thread that may wait.
+        awaited: Does the same on an event loop.
+
+    Attributes:
+        result: What came of it, once the flow goes on.
+    """
+
+    __slots__ = ("_awaited", "_blocking", "result")
+
+    def __init__(self, blocking: Callable[[], T], awaited: Callable[[], Awaitable[T]]) -> None:
+        self._blocking = blocking
+        self._awaited = awaited
+        self.result: T | None = None
+
+    def perform(self) -> None:
+        """Do it, and wait."""
+        self.result = self._blocking()
+
+    async def aperform(self) -> None:
+        """Do it without blocking the event loop."""
+        self.result = await self._awaited()
+
+
+Flow: TypeAlias = Generator[Request | Pause | Call[Any], Response | None, T]
 
 
 class Sender(Protocol):
@@ -133,15 +162,21 @@ def at_leisure(steps: Steps[T]) -> Flow[T]:
         yield _REST
 
 
-def _perform(step: Request | Pause, sender: Sender) -> Response | None:
+def _perform(step: Request | Pause | Call[Any], sender: Sender) -> Response | None:
     if isinstance(step, Request):
         return sender.send(step)
-    sender.pause(step.seconds)
+    if isinstance(step, Call):
+        step.perform()
+    else:
+        sender.pause(step.seconds)
     return None
 
 
-async def _aperform(step: Request | Pause, sender: AsyncSender) -> Response | None:
+async def _aperform(step: Request | Pause | Call[Any], sender: AsyncSender) -> Response | None:
     if isinstance(step, Request):
         return await sender.send(step)
-    await sender.pause(step.seconds)
+    if isinstance(step, Call):
+        await step.aperform()
+    else:
+        await sender.pause(step.seconds)
     return None

@@ -282,7 +282,7 @@ class Remote:
         for page in self.pages:
             known = record.page_views.get(page.view.url)
             record.own("page_views")[page.view.url] = page if known is None else _merged(known, page)
-        for converted in list(self._new_conversions(record)):
+        for converted in list(new_conversions(record, self.conversions)):
             record.add_conversion(converted)
         for assignment in self.assignments:
             if assignment.experiment_id not in record.assignments:
@@ -298,15 +298,16 @@ class Remote:
             record.scores = self.scores
             record.is_plain = False
 
-    def _new_conversions(self, record: VisitorRecord) -> Iterator[Converted]:
-        """Those the service has not told of before: an answer that is fetched again must not multiply them (faults B6)."""
-        known = Counter(_identity(converted) for converted in record.conversions)
-        for converted in self.conversions:
-            identity = _identity(converted)
-            if known[identity] > 0:
-                known[identity] -= 1
-            else:
-                yield converted
+
+def new_conversions(record: VisitorRecord, told: Sequence[Converted]) -> Iterator[Converted]:
+    """Those of *told* that *record* does not hold: what is told again must not multiply (faults B6)."""
+    known = Counter(_identity(converted) for converted in record.conversions)
+    for converted in told:
+        identity = _identity(converted)
+        if known[identity] > 0:
+            known[identity] -= 1
+        else:
+            yield converted
 
 
 def _identity(converted: Converted) -> tuple[object, ...]:
@@ -339,4 +340,5 @@ __all__ = [
     "Simulated",
     "Told",
     "can_be_told",
+    "new_conversions",
 ]

@@ -32,7 +32,8 @@ class KameleoonASGIMiddleware:
 
     Applications find the `Visitor` in ``scope["kameleoon.visitor"]``, and the code in the visitor cookie as if the browser had sent it.
     The cookie is written anew with each response, as far as the visitor's consent allows when the response starts; it takes the
-    place of a visitor cookie that the application set itself. Nothing here waits: no request is held up for the network.
+    place of a visitor cookie that the application set itself. No request is held up for the network, but for the round trip to a visitor
+    store that is shared; the loop goes on meanwhile, and the request's evaluations then wait for nothing.
 
     A cookie that cannot be used (empty, longer than 255 characters, with control characters) counts as absent.
 
@@ -60,9 +61,13 @@ class KameleoonASGIMiddleware:
             return
         header = cookie_header(scope)
         visitor = Visitor(self._get_client, header, self._default_visitor_code)
+        sent = code_sent(parse_header(header))
+        if sent is not None:
+            await visitor.client.prepare_async(sent)
         code = visitor.code
         scope = {**scope, VISITOR_KEY: visitor}
-        if code_sent(parse_header(header)) is None:
+        if sent is None:
+            await visitor.client.prepare_async(code)
             scope["headers"] = _headers_with(scope, header_with(header, code))
 
         async def send_with_cookie(message: Message) -> None:

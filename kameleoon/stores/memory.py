@@ -21,6 +21,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
+from kameleoon._visitor.merge import merge
 from kameleoon._visitor.packed import has_packed_sendable, is_packed_pending, last_seen, pack, unpack
 from kameleoon._visitor.record import Assignment, Visitor, VisitorRecord, visitor_given
 from kameleoon._visitor.unsent import has_sendable, is_pending, take_unsent
@@ -54,14 +55,21 @@ class MemoryStore:
         session_s: A session's duration in seconds, above 0.
         max_visitors: Codes kept at most; beyond it the longest idle leave first.
         clock: Monotonic seconds.
+        merges_linked: Whether what was known of a code before it was linked to another is known of that too.
     """
 
     def __init__(
-        self, session_s: float, max_visitors: int = 1_000_000, clock: Callable[[], float] = time.monotonic
+        self,
+        session_s: float,
+        max_visitors: int = 1_000_000,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        merges_linked: bool = False,
     ) -> None:
         self._session_s = session_s
         self._max_visitors = max_visitors
         self._clock = clock
+        self._merges_linked = merges_linked
         self._lock = threading.Lock()
         self._forget_all()
 
@@ -166,6 +174,8 @@ class MemoryStore:
             if known is not linked and known.record is not visitor.record:
                 self._awake[other] = linked
                 self._hand_out(other, known)
+                if self._merges_linked:
+                    merge(visitor.record, known.record)
 
     def claim(self, codes: Sequence[str], *, consent_required: bool) -> list[Claim]:
         """See `VisitorStore.claim`."""

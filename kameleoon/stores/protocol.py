@@ -9,28 +9,46 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from kameleoon._visitor.facts import Assigned
+from kameleoon._visitor.nonces import NO_NONCES
 from kameleoon._visitor.record import Assignment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from kameleoon._visitor.facts import Fact
+    from kameleoon._visitor.nonces import Nonces
     from kameleoon._visitor.record import Visitor
     from kameleoon._visitor.unsent import Unsent
 
 
 class Claim(NamedTuple):
-    """What of one visitor is to be sent now; ``None`` when the store does not know the code."""
+    """
+    What of one visitor is to be sent now.
+
+    Attributes:
+        code: The visitor code.
+        unsent: What is to be sent; ``None`` when the store does not know the code.
+        nonces: What the items' lines are told by when the store cannot rule out that another worker sends them too.
+    """
 
     code: str
     unsent: Unsent | None
+    nonces: Nonces = NO_NONCES
 
 
 class Ended(NamedTuple):
-    """A visitor whose session is over, or who had to make room."""
+    """
+    A visitor whose session is over, or who had to make room.
+
+    Attributes:
+        code: His code.
+        visitor: What was known of him.
+        nonces: As in `Claim`, for everything that is unsent.
+    """
 
     code: str
     visitor: Visitor
+    nonces: Nonces = NO_NONCES
 
 
 @runtime_checkable
@@ -97,7 +115,10 @@ class VisitorStore(Protocol):
 
     def link(self, code: str, other: str, now_ms: int) -> None:
         """
-        Let *other* share the record of *code* from now on. What *other* had unsent is handed out by `expire`.
+        Let *other* share the record of *code* from now on.
+
+        What *other* had unsent is handed out by `expire`. A store that was told to keeps what else was known of *other*: it is
+        added to the record, where that does not know better, and counts as sent there.
 
         Args:
             code: A visitor code; made when unknown.
@@ -128,7 +149,8 @@ class VisitorStore(Protocol):
         """
         Visitors whose session ended since the last call, a few at a time, or none; the store holds them no more.
 
-        A store in this process does its work in these steps: between two of them the caller may let others have their turn.
+        A store in this process does its work in these steps: between two of them the caller may let others have their turn. Whoever
+        does not take all is given the rest with the next call.
         """
 
     def after_fork_in_child(self) -> None:
@@ -139,3 +161,52 @@ class VisitorStore(Protocol):
 
     def close(self) -> None:
         """Free what the store holds. Calling it again does nothing."""
+
+
+@runtime_checkable
+class SharedVisitorStore(VisitorStore, Protocol):
+    """
+    A `VisitorStore` that asks a service over the network, so that its methods wait.
+
+    Each has a twin for event loops, of the same promises. What a visitor's evaluations need can be brought ahead; from then on, for a
+    while and in this task or thread only, his methods answer from that, and what is written waits for `push`.
+    """
+
+    def bring(self, codes: Sequence[str], *, is_activity: bool = True) -> None:
+        """Bring what is known of *codes*, all together. Counts as activity of theirs unless *is_activity* says no."""
+
+    def push(self) -> None:
+        """Tell the service what it was not told yet."""
+
+    async def abring(self, codes: Sequence[str], *, is_activity: bool = True) -> None:
+        """`bring` without blocking the event loop."""
+
+    async def apush(self) -> None:
+        """`push` without blocking the event loop."""
+
+    async def aread(self, code: str) -> Visitor | None:
+        """`read` without blocking the event loop."""
+
+    async def apeek(self, code: str) -> Visitor | None:
+        """`peek` without blocking the event loop."""
+
+    async def awrite(self, code: str, facts: Iterable[Fact], now_ms: int) -> Visitor:
+        """`write` without blocking the event loop."""
+
+    async def alink(self, code: str, other: str, now_ms: int) -> None:
+        """`link` without blocking the event loop."""
+
+    async def aclaim(self, codes: Sequence[str], *, consent_required: bool) -> list[Claim]:
+        """`claim` without blocking the event loop. When it is cancelled nothing is lost: `expire` hands it out."""
+
+    async def acodes(self) -> Iterable[tuple[str, bool]]:
+        """`codes` without blocking the event loop."""
+
+    async def apending(self) -> Iterable[str]:
+        """`pending` without blocking the event loop."""
+
+    async def aexpire(self) -> Iterable[Sequence[Ended]]:
+        """`expire` without blocking the event loop: what it gives is there already, and waits for nothing."""
+
+    async def aclose(self) -> None:
+        """`close` without blocking the event loop."""

@@ -2,11 +2,12 @@
 A visitor's record as fields of a Redis hash, and back.
 
 One field an item, so that two workers that add different things to one visitor do not undo each other's work. What is unsent is told by
-marks beside the items: whoever removes a mark has claimed the item.
+marks beside the items: whoever removes a mark has claimed the item. A mark's value is the nonce of the item's line, so that an item
+that two workers send, because an answer of Redis was lost, is one to the service.
 
     t  mi co ua de br os ge av ck fo si he sc vi ma     what there is one of
     c:<index>  p:<URL>  a:<experiment>  z:<personalization>  s:<segment>  x:<token>     what there are several of
-    !<kind>:<key>   !a:<experiment>                     unsent, the value tells one marking from another
+    !<kind>:<key>   !a:<experiment>                     unsent
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import os
 import time
 from typing import TYPE_CHECKING, cast
 
+from kameleoon._visitor.nonces import make_nonce
 from kameleoon._visitor.plain import (
     SINGLE,
     of_conversion,
@@ -30,8 +32,13 @@ from kameleoon._visitor.record import Assignment, Converted, Kind, Personalized,
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
 
+    from kameleoon._visitor.nonces import ItemKey, Nonces
+
 MARK = "!"
 """What the names of marks begin with."""
+
+NOT_HANDED_ON = frozenset({"t", "mi", "ma", "si"})
+"""Fields of a record that belong to its own codes, whomever they are linked to."""
 
 _MARK_OF_ASSIGNMENT = "!a:"
 
@@ -61,12 +68,12 @@ def fields_of_assignment(experiment_id: int, given: Assignment) -> dict[str, str
     """The fields of one assignment, ``None`` for a mark that is not there. A mark is always a new one."""
     return {
         f"a:{experiment_id}": _dump([given.variation_id, given.is_delivery, given.time_ms]),
-        f"{_MARK_OF_ASSIGNMENT}{experiment_id}": new_token() if given.unsent else None,
+        f"{_MARK_OF_ASSIGNMENT}{experiment_id}": make_nonce() if given.unsent else None,
     }
 
 
 def new_token() -> str:
-    """A name for a conversion, or for a marking: no other process makes the same, and later ones sort later."""
+    """A name for a conversion: no other process makes the same, and later ones sort later."""
     return f"{time.time_ns():020d}{os.urandom(4).hex()}"
 
 
@@ -101,7 +108,7 @@ def encode_record(record: VisitorRecord, tokens: list[str], marks: Mapping[str, 
         fields[f"z:{key}"] = _dump([shown.variation_id, shown.time_ms])
     for segment_id in record.segments:
         fields[f"s:{segment_id}"] = ""
-    fields |= {mark: marks.get(mark) or new_token() for mark in unsent}
+    fields |= {mark: marks.get(mark) or make_nonce() for mark in unsent}
     return fields
 
 
@@ -129,6 +136,30 @@ def decode_record(fields: Mapping[str, str]) -> tuple[VisitorRecord, list[str]]:
                 record.mark_unsent(key)
     record.is_plain = all(getattr(record, attribute) is None for attribute in _BENDING)
     return record, list(places)
+
+
+def nonces_of(fields: Mapping[str, str], tokens: list[str]) -> Nonces:
+    """
+    The nonces of what is unsent, as `Claim.nonces` has them.
+
+    Args:
+        fields: The record's fields.
+        tokens: Names of its conversions, in their order.
+    """
+    places = {token: place for place, token in enumerate(tokens)}
+    nonces: dict[ItemKey, str] = {}
+    conversions: dict[int, str] = {}
+    for name, nonce in fields.items():
+        if name.startswith(_MARK_OF_ASSIGNMENT):
+            nonces[None, int(name.removeprefix(_MARK_OF_ASSIGNMENT))] = nonce
+        elif name.startswith(MARK) and (key := _key_of(name, places)) is not None:
+            if key[0] == Kind.CONVERSION:
+                conversions[cast("int", key[1])] = nonce
+            else:
+                nonces[key] = nonce
+    for number, place in enumerate(sorted(conversions)):
+        nonces[Kind.CONVERSION, number] = conversions[place]
+    return nonces
 
 
 def _order(name: str) -> tuple[str, int, str]:

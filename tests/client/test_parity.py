@@ -25,6 +25,7 @@ def test_every_network_method_has_its_twin():
     assert set(TWINS.values()) == {
         "wait_init",
         "flush",
+        "prepare",
         "close",
         "get_remote_data",
         "get_remote_visitor_data",

@@ -1,11 +1,13 @@
-"""What every `VisitorStore` promises, run over each store there is."""
+"""What every `VisitorStore` promises, run over each store there is, blocking and awaited."""
 
+import asyncio
 import threading
 
 import pytest
 
 from kameleoon._visitor.facts import Assigned, Consented, Identified, MappedFrom, Told
 from kameleoon._visitor.record import Assignment
+from kameleoon._visitor.unsent import take_unsent
 from kameleoon.data import Conversion, CustomData, Device, DeviceType
 from kameleoon.stores import MemoryStore, RedisStore, VisitorStore
 
@@ -79,34 +81,105 @@ class DrowsyStore(MemoryStore):
         super().after_fork_in_child()
 
 
-@pytest.fixture(params=["memory", "drowsy", "redis"])
+class Awaited:
+    """The awaited side of a store as if it were blocking: each call is done on a loop that runs in another thread."""
+
+    def __init__(self, store, loop):
+        self._store, self._loop = store, loop
+
+    def _wait(self, coroutine):
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(30)
+
+    def __len__(self):
+        return len(self._store)
+
+    def read(self, code):
+        """Await `aread`."""
+        return self._wait(self._store.aread(code))
+
+    def peek(self, code):
+        """Await `apeek`."""
+        return self._wait(self._store.apeek(code))
+
+    def write(self, code, facts, now_ms):
+        """Await `awrite`."""
+        return self._wait(self._store.awrite(code, facts, now_ms))
+
+    def assign(self, *arguments):
+        """Assign, which never waits."""
+        return self._store.assign(*arguments)
+
+    def link(self, code, other, now_ms):
+        """Await `alink`."""
+        self._wait(self._store.alink(code, other, now_ms))
+
+    def claim(self, codes, *, consent_required):
+        """Await `aclaim`."""
+        return self._wait(self._store.aclaim(codes, consent_required=consent_required))
+
+    def codes(self):
+        """Await `acodes`."""
+        return self._wait(self._store.acodes())
+
+    def pending(self):
+        """Await `apending`."""
+        return self._wait(self._store.apending())
+
+    def expire(self):
+        """Await `aexpire`."""
+        return self._wait(self._store.aexpire())
+
+    def after_fork_in_child(self):
+        """Do as after a fork."""
+        self._store.after_fork_in_child()
+
+    def close(self):
+        """Await `aclose`."""
+        self._wait(self._store.aclose())
+
+
+@pytest.fixture(params=["memory", "drowsy", "redis", "redis awaited"])
 def kind(request):
     """Which store."""
     return request.param
 
 
 @pytest.fixture
+def loop():
+    """An event loop that runs in a thread of its own."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    yield loop
+    asyncio.run_coroutine_threadsafe(loop.shutdown_asyncgens(), loop).result(10)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
+@pytest.fixture
 def make_store(kind, clock, request):
     """A function that makes a store of one kind, for any number of visitors."""
-    if kind != "redis":
+    if kind in ("memory", "drowsy"):
         kept = DrowsyStore if kind == "drowsy" else MemoryStore
-        yield lambda max_visitors=1_000_000: kept(SESSION_S, max_visitors, clock)
+        yield lambda max_visitors=1_000_000, **more: kept(SESSION_S, max_visitors, clock, **more)
         return
     server = request.getfixturevalue("redis_server")
     server.flush()
+    loop = request.getfixturevalue("loop") if kind == "redis awaited" else None
     made = []
 
-    def make(max_visitors=1_000_000):
-        made.append(
-            RedisStore(
-                server.url,
-                session_s=SESSION_S,
-                prefix="contract:",
-                max_visitors=max_visitors,
-                timeout_s=5.0,
-                wall_clock=clock,
-            )
+    def make(max_visitors=1_000_000, **more):
+        store = RedisStore(
+            server.url,
+            session_s=SESSION_S,
+            prefix="contract:",
+            max_visitors=max_visitors,
+            timeout_s=5.0,
+            wall_clock=clock,
+            **more,
         )
+        made.append(store if loop is None else Awaited(store, loop))
         return made[-1]
 
     yield make
@@ -244,9 +317,36 @@ def test_a_link_hands_out_what_the_other_code_had(store):
     store.write("user", [told(Conversion(7))], 1)
     store.link("a", "user", 2)
     ended = ended_of(store)
-    assert [(code, len(visitor.record.conversions)) for code, visitor in ended] == [("user", 1)]
+    assert [(code, len(visitor.record.conversions)) for code, visitor, _ in ended] == [("user", 1)]
     store.link("a", "user", 3)
     assert ended_of(store) == []
+
+
+def test_a_store_that_merges_keeps_what_either_code_knew(make_store):
+    """Told to, it adds what a code knew to what it is linked to, which knows better, as sent; nothing is added twice."""
+    store = make_store(merges_linked=True)
+    store.write("user", [told(CustomData(1, "old")), told(CustomData(2, "kept")), told(Conversion(7)), assigned(5)], 1)
+    store.write("a", [told(CustomData(1, "new")), told(Conversion(8)), assigned(6)], 2)
+    for _ in range(2):
+        store.link("a", "user", 3)
+        record = store.read("user").record
+        assert {index: datum.values for index, datum in record.custom_data.items()} == {1: ("new",), 2: ("kept",)}
+        assert sorted(item.conversion.goal_id for item in record.conversions) == [7, 8]
+        assert set(record.assignments) == {5, 6}
+        assert store.read("a").record is record
+    ended = [(entry.code, take_unsent(entry.visitor, consent_required=False)) for entry in ended_of(store)]
+    assert [(code, len(left.conversions), len(left.custom_data)) for code, left in ended] == [("user", 1, 2)]
+    unsent = claim(store, "a")
+    assert [item.conversion.goal_id for item in unsent.conversions] == [8]
+    assert [datum.values for datum in unsent.custom_data] == [("new",)]
+    assert [item.experiment_id for item in unsent.assignments] == [6]
+
+
+def test_a_store_that_was_not_told_to_does_not_merge(store):
+    """What a code knew before it was linked takes no part in decisions, as recorded in visitor_data-001-04."""
+    store.write("user", [told(CustomData(2, "kept"))], 1)
+    store.link("a", "user", 2)
+    assert store.read("user").record.custom_data == {}
 
 
 def test_a_session_ends_exactly_after_its_duration(store, clock):
@@ -268,11 +368,13 @@ def test_ended_sessions_are_handed_out_once_with_what_they_had(store, clock):
     clock.now += SESSION_S / 2
     store.read("b")
     clock.now += SESSION_S / 2 + 1
-    assert [(code, visitor.record.conversions[0].conversion.goal_id) for code, visitor in ended_of(store)] == [("a", 1)]
+    assert [(code, visitor.record.conversions[0].conversion.goal_id) for code, visitor, _ in ended_of(store)] == [
+        ("a", 1)
+    ]
     assert ended_of(store) == []
     assert len(store) == 1
     clock.now += SESSION_S + 1
-    assert [code for code, _ in ended_of(store)] == ["b"]
+    assert [code for code, *_ in ended_of(store)] == ["b"]
     assert len(store) == 0
 
 
@@ -281,7 +383,7 @@ def test_a_visitor_who_comes_back_late_starts_anew(store, clock):
     store.write("a", [told(Conversion(1))], 1)
     clock.now += SESSION_S + 5
     assert store.write("a", [], 500).record.started_ms == 500
-    assert [code for code, _ in ended_of(store)] == ["a"]
+    assert [code for code, *_ in ended_of(store)] == ["a"]
     assert not store.read("a").record.conversions
 
 
@@ -318,7 +420,7 @@ def test_the_longest_idle_leave_first_when_there_are_too_many(make_store, clock)
     clock.now += 2
     store.write("d", [], 1)
     assert len(store) == 3
-    assert [code for code, _ in ended_of(store)] == ["b"]
+    assert [code for code, *_ in ended_of(store)] == ["b"]
     assert store.read("a") is not None
 
 
@@ -337,7 +439,7 @@ def test_a_forked_child_sends_nothing_that_its_parent_sends_too(store, kind):
     store.write("a", [told(Conversion(1)), assigned()], 1)
     store.after_fork_in_child()
     unsent = claim(store, "a")
-    expected = 1 if kind == "redis" else 0
+    expected = 0 if kind in ("memory", "drowsy") else 1
     assert (len(unsent.conversions), len(unsent.assignments)) == (expected, expected)
     assert claim(store, "a").conversions == ()
     assert 1 in store.read("a").record.assignments
@@ -348,7 +450,7 @@ def test_closing_frees_everything(store, kind):
     store.write("a", [], 1)
     store.close()
     store.close()
-    assert store.peek("a") is None or kind == "redis"
+    assert store.peek("a") is None or kind not in ("memory", "drowsy")
 
 
 def test_assign_is_write_with_one_assignment(store):
@@ -372,9 +474,9 @@ def test_assigned_visitors_end_and_make_room_like_others(make_store, clock):
         store.assign(f"v{number}", None, 1, 10, False, True, 5)
         clock.now += 2
     assert len(store) == 3
-    assert [code for code, _ in ended_of(store)] == ["v0", "v1"]
+    assert [code for code, *_ in ended_of(store)] == ["v0", "v1"]
     clock.now += SESSION_S + 5
-    assert sorted(code for code, _ in ended_of(store)) == ["v2", "v3", "v4"]
+    assert sorted(code for code, *_ in ended_of(store)) == ["v2", "v3", "v4"]
     assert len(store) == 0
 
 

@@ -98,15 +98,15 @@ def test_a_flush_waits_for_a_step_of_another_thread(start, tmp_path, monkeypatch
     tracker = client._core.tracker
     client.track_conversion("ann", 5)
     took, go_on = threading.Event(), threading.Event()
-    write_all = tracker._write_all
+    write_claims = tracker._write_claims
 
-    def slow(codes, ready):
-        write_all(codes, ready)
+    def slow(claims, ready):
+        write_claims(claims, ready)
         if threading.current_thread() is other:
             took.set()
             go_on.wait(10)
 
-    monkeypatch.setattr(tracker, "_write_all", slow)
+    monkeypatch.setattr(tracker, "_write_claims", slow)
     other = threading.Thread(target=lambda: list(tracker._collect()))
     other.start()
     assert took.wait(10)

@@ -59,10 +59,17 @@ class RedisProcess:
 
     def commands_processed(self):
         """How many commands it has run so far."""
+        return self._info("stats", "total_commands_processed")
+
+    def clients(self):
+        """How many connections it has, this one included."""
+        return self._info("clients", "connected_clients")
+
+    def _info(self, section, name):
         with socket.create_connection(("127.0.0.1", self.port), 5) as link, link.makefile("rwb") as stream:
-            stream.write(b"INFO stats\r\n")
+            stream.write(f"INFO {section}\r\n".encode())
             stream.flush()
             for line in stream:
-                if line.startswith(b"total_commands_processed:"):
+                if line.startswith(f"{name}:".encode()):
                     return int(line.split(b":")[1])
         raise AssertionError("Redis told nothing")

@@ -96,7 +96,7 @@ def test_a_sleeper_is_handed_out_with_what_he_had_not_sent(store, clock):
     store.write("b", [told(CustomData(1, "x"), sent=True)], 5)
     idle(store, clock)
     clock.now += SESSION_S
-    ended = dict(expire(store))
+    ended = {code: visitor for code, visitor, _ in expire(store)}
     assert ended.keys() == {"a", "b"}
     assert [item.conversion.goal_id for item in ended["a"].record.conversions] == [1]
     assert (len(store), store.peek("a"), list(store.codes())) == (0, None, [])
@@ -123,7 +123,7 @@ def test_who_cannot_be_packed_stays_awake_until_his_session_is_over(store, clock
     idle(store, clock)
     assert store.read("a").record is store.read("user").record
     clock.now += SESSION_S + 1
-    assert sorted(code for code, _ in expire(store)) == ["a", "user"]
+    assert sorted(code for code, *_ in expire(store)) == ["a", "user"]
     assert len(store) == 0
 
 
@@ -148,7 +148,7 @@ def test_a_thread_held_up_since_it_found_nobody_costs_nothing(store, clock):
     store.write("a", [told(Conversion(2))], 7)
     clock.now += SLEEP_AFTER_S + 1
     ended = expire(store)
-    goals = [item.conversion.goal_id for _, visitor in ended for item in visitor.record.conversions]
+    goals = [item.conversion.goal_id for _, visitor, _ in ended for item in visitor.record.conversions]
     goals += [item.conversion.goal_id for item in store.peek("a").record.conversions]
     assert sorted(goals) == [1, 2]
 

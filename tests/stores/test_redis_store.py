@@ -74,9 +74,10 @@ FACTS = [
 
 
 def known(record):
-    """All that a record says; `is_plain` follows from it."""
+    """All that a record says; `is_plain` follows from it, and `has_rare` from what it ever said."""
     names = [name for name in dir(record) if not name.startswith("_") and not callable(getattr(record, name))]
     names.remove("is_plain")
+    names.remove("has_rare")
     return {name: getattr(record, name) for name in names} | {"conversions": list(record.conversions)}
 
 
@@ -174,7 +175,7 @@ def test_an_ended_session_is_handed_out_by_one_worker(make_store):
     stores[0].write("v", [told(Conversion(7))], 1)
     now[0] += 61
     ended = [entry for store in stores for some in store.expire() for entry in some]
-    assert [(code, visitor.record.conversions[0].conversion.goal_id) for code, visitor in ended] == [("v", 7)]
+    assert [(code, visitor.record.conversions[0].conversion.goal_id) for code, visitor, _ in ended] == [("v", 7)]
 
 
 def test_an_evaluation_costs_one_round_trip(make_store):
@@ -201,14 +202,14 @@ def test_scripts_that_redis_forgot_are_loaded_again(make_store, redis_server):
     store.write("v", [told(CustomData(1, "x"))], 1)
     redis_server.command("SCRIPT FLUSH")
     assert store.read("v").record.custom_data[1].values == ("x",)
-    assert not store._is_away
+    assert not store._visitors.is_away
 
 
 def test_keys_have_an_end(make_store, redis_server):
     """When no worker comes any more, Redis forgets by itself."""
     store = make_store()
     store.write("v", [told(CustomData(1, "x"))], 1)
-    rid = store._known["v"].shared.rid
+    rid = store._visitors._known["v"].shared.rid
     for key in ("t:c:v", f"t:r:{rid}"):
         assert int(redis_server.command(f"PTTL {key}")[1:]) > 60_000
 
@@ -235,10 +236,10 @@ def test_while_redis_is_away_the_worker_goes_on(caplog):
             assert one.flush("v", timeout=5.0).pending == 0
             assert sink.goals() == [5]
             assert sum("Redis cannot be reached" in record.getMessage() for record in caplog.records) == 1 + (
-                stores[1]._is_away
+                stores[1]._visitors.is_away
             )
             server.start()
-            until(lambda: one._core.store.read("v") is not None and not stores[0]._is_away)
+            until(lambda: one._core.store.read("v") is not None and not stores[0]._visitors.is_away)
             until(lambda: (visitor := stores[1].read("v")) is not None and 2 in visitor.record.custom_data)
             one.flush("v", timeout=5.0)
             two.flush("v", timeout=5.0)

@@ -6,8 +6,9 @@ from urllib.parse import parse_qsl, unquote
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kameleoon._tracking.lines import make_lines, make_nonce
+from kameleoon._tracking.lines import make_lines
 from kameleoon._visitor.facts import Told
+from kameleoon._visitor.nonces import make_nonce
 from kameleoon._visitor.record import Visitor, VisitorRecord
 from kameleoon._visitor.unsent import Unsent, take_unsent
 from kameleoon.data import Conversion, CustomData, Device, DeviceType, PageView
