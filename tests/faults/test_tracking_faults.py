@@ -238,25 +238,36 @@ def test_a_child_that_never_uses_the_client_ends_quietly(sink):
 @NEEDS_FORK
 def test_a_fork_while_events_are_on_their_way(tmp_path):
     """Forked in the middle of a request, with and without a data directory, nothing is sent by both."""
-    for settings in ("", f"data_dir={str(tmp_path)!r}"):
+    for settings in ("", f"data_dir={str(tmp_path)!r}, "):
         with Sink() as sink:
-            sink.answer = lambda _lines: time.sleep(0.3) or 204
+            has_forked = tmp_path / f"forked{bool(settings)}"
+            under_way = tmp_path / f"under way{bool(settings)}"
+
+            def answer(_lines, has_forked=has_forked, under_way=under_way):
+                # Held until the fork, however long the machine takes for it.
+                under_way.touch()
+                until(has_forked.exists, 20)
+                return 204
+
+            sink.answer = answer
             done, _ = run_script(
                 sink,
-                """
+                f"""
                 client = make_client()
                 client.wait_init()
                 for number in range(50):
-                    client.track_conversion(f"v{number}", number)
+                    client.track_conversion(f"v{{number}}", number)
                 client.flush(instant=True)
-                while not client._core.delivery._is_busy:
+                while not os.path.exists({str(under_way)!r}):
                     time.sleep(0.001)
                 pid = os.fork()
+                open({str(has_forked)!r}, "w").close()
                 client.track_conversion("both", 1000 if pid else 2000)
                 if pid:
                     assert os.waitpid(pid, 0)[1] == 0
                 """,
-                settings=settings,
+                settings=f"{settings}exit_timeout_millisecond=20000, default_timeout_millisecond=20000",
+                timeout_s=60,
             )
             assert done.returncode == 0, done.stderr
             assert sorted(sink.goals()) == [*range(50), 1000, 2000]
