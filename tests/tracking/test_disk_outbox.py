@@ -356,3 +356,51 @@ def test_eight_threads_with_two_outboxes_hand_out_each_line_once(make_outbox):
         outboxes[0].settle(batch)
         taken += texts(batch)
     assert sorted(taken) == sorted(line(first + offset).text for first in (0, 101, 200, 301) for offset in range(60))
+
+
+def test_each_commit_waits_for_the_disk(make_outbox):
+    """What a finished `put` was given survives a loss of power: SQLite's ``FULL``, over a write-ahead log."""
+    outbox = make_outbox()
+    with outbox._disk() as disk:
+        assert disk.execute("PRAGMA synchronous").fetchone() == (2,)
+        assert disk.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_refused_lines_are_bounded(make_outbox, tmp_path, monkeypatch):
+    """The table for people keeps the latest."""
+    monkeypatch.setattr("kameleoon._tracking.disk.MAX_REFUSED", 3)
+    outbox = make_outbox()
+    for number in range(5):
+        outbox.put([line(number)])
+        outbox.refuse(outbox.take(), 400)
+    file = sqlite3.connect(tmp_path / "events.sqlite3")
+    assert [text for (text,) in file.execute("SELECT line FROM refused ORDER BY id")] == [
+        line(number).text for number in (2, 3, 4)
+    ]
+    file.close()
+
+
+def test_a_file_of_a_newer_version_is_left_alone(make_outbox, tmp_path, logged):
+    """An older library does not write into what it does not know: it goes on in memory and says why."""
+    make_outbox().close()
+    file = sqlite3.connect(tmp_path / "events.sqlite3")
+    file.execute("PRAGMA user_version = 99")
+    outbox = make_outbox()
+    assert outbox.put([line(1)]) == 0
+    assert "newer version" in logged.text
+    assert texts(outbox.take()) == [line(1).text]
+    assert file.execute("SELECT count(*) FROM events").fetchone() == (0,)
+    file.close()
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
+def test_a_forked_child_has_none_of_its_parent_s_connections(make_outbox, tmp_path):
+    """A copy of an open connection would believe that it has its parent's locks."""
+    outbox = make_outbox()
+    outbox.put([line(1)])
+    pid = os.fork()
+    if pid == 0:
+        links = [str(entry.readlink()) for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()]
+        os._exit(sum(str(tmp_path) in link for link in links))
+    assert os.waitpid(pid, 0)[1] == 0
+    assert texts(outbox.take()) == [line(1).text]

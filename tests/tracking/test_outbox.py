@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from kameleoon._tracking.lines import Line
-from kameleoon._tracking.outbox import Batch, MemoryOutbox
+from kameleoon._tracking.outbox import Batch, MemoryOutbox, size_of
 
 
 def line(number, visitor="v", user_agent=None):
@@ -101,3 +101,13 @@ class OutboxMachine(RuleBasedStateMachine):
 
 
 TestOutboxMachine = OutboxMachine.TestCase
+
+
+def test_the_oldest_lines_make_room_for_large_ones():
+    """Beyond the size of all lines together the oldest are given up too, and what is given back counts."""
+    outbox = MemoryOutbox(max_bytes=3 * size_of(line(0)))
+    assert outbox.put([line(number) for number in range(5)]) == 2
+    batch = outbox.take(max_lines=1)
+    outbox.give_back(batch)
+    assert outbox.put([line(5)]) == 1
+    assert [entry.text for entry in outbox.take().lines] == [line(number).text for number in (3, 4, 5)]
