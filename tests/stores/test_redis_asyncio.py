@@ -347,3 +347,14 @@ def test_requests_of_an_asgi_application_make_no_blocking_trip(sink, server, mak
     asyncio.run(application())
     assert seen == [True, True]
     assert sorted(sink.goals()) == [1, 2]
+
+
+def test_a_flush_brings_nobody_ahead_for_its_caller(sink, server, make_store, tmp_path):
+    """What a flush looks at on its way is not what the caller's next evaluations answer from."""
+    other = make_store(prefix="kameleoon:sink:")
+    with sink.client(visitor_store=RedisStore(server.url, timeout_s=5.0), data_dir=tmp_path) as client:
+        client.add_data("v", CustomData(1, "x"))
+        client.flush()
+        client.flush(timeout=5.0)
+        other.write("v", [told(CustomData(2, "y"))], 2)
+        assert set(client._core.store.read("v").record.custom_data) == {1, 2}
