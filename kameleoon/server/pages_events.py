@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kameleoon.server.html import Html, h
 from kameleoon.server.pages_layout import Surroundings, page, table, time_text
@@ -39,7 +39,7 @@ def live_page(around: Surroundings, events: Sequence[StoredEvent]) -> str:
         "Live events",
         h("h1", "Live events"),
         h("p", "These are the last events, newest first.", id="live-state", role="status", class_="quiet"),
-        h("section", table("Live events", titles, rows, id="live", **addresses), class_="card"),
+        h("section", table("Live events", titles, rows, id="live", class_="events", **addresses), class_="card"),
         h("p", "Nothing has arrived yet. Events show here when an SDK sends them.", id="live-none", class_="quiet")
         if not rows
         else None,
@@ -51,25 +51,25 @@ def event_cells(project: Project, time_ms: int, visitor: str, kind: str, paramet
     """An event as the live page shows it: time, visitor, type, what it says in the project's words, and its data."""
     data = ", ".join(f"{name}={value}" for name, value in parameters.items())
     data = data if len(data) <= 300 else f"{data[:300]}…"
-    return [time_text(time_ms), visitor, kind, _words(project, kind, parameters), data]
+    return [time_text(time_ms), visitor, kind, event_words(project, kind, parameters), data]
 
 
-def _words(project: Project, kind: str, parameters: Mapping[str, str]) -> str:
-    """What an event says, with names where it has ids; empty when the project does not know them."""
-    number = parameters.get("id") or parameters.get("goalId") or ""
+def event_words(project: Project, kind: str, parameters: Mapping[str, Any]) -> str:
+    """What an event says, with names where it has ids; empty when the project does not know them. Parameters may be typed or text."""
+    number = str(parameters.get("id") or parameters.get("goalId") or "")
     match kind:
         case "experiment":
             for flag in project.flags:
                 for _, rule in flag.all_rules():
                     if str(rule.experiment_id) == number:
-                        given = parameters.get("variationId")
+                        given = str(parameters.get("variationId"))
                         shares = {str(share.variation_id): share.variation_key for share in rule.shares}
-                        return f"{flag.key}, rule {rule.key}: {shares.get(str(given), 'a variation it does not have')}"
+                        return f"{flag.key}, rule {rule.key}: {shares.get(given, 'a variation it does not have')}"
         case "conversion":
             revenue = parameters.get("revenue", "0")
             for goal in project.goals:
                 if str(goal.id) == number:
-                    taken_back = "taken back, " if parameters.get("negative") == "true" else ""
+                    taken_back = "taken back, " if parameters.get("negative") in {"true", True} else ""
                     return f"{goal.name or goal.key}: {taken_back}revenue {revenue}"
         case "targetingSegment":
             for segment in project.segments:
@@ -77,16 +77,18 @@ def _words(project: Project, kind: str, parameters: Mapping[str, str]) -> str:
                     return f"in segment {segment.name or segment.key}"
         case "customData":
             for datum in project.custom_data:
-                if str(datum.index) == parameters.get("index"):
+                if str(datum.index) == str(parameters.get("index")):
                     return f"{datum.name}: {', '.join(_keys(parameters.get('valuesCountMap', '')))}"
     return ""
 
 
-def _keys(text: str) -> list[str]:
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        found = None
+def _keys(values: object) -> list[str]:
+    found = values
+    if isinstance(values, str):
+        try:
+            found = json.loads(values)
+        except (ValueError, RecursionError):
+            found = None
     return [str(key) for key in found] if isinstance(found, dict) else []
 
 
@@ -115,6 +117,8 @@ def history_card(around: Surroundings, changes: Sequence[Change], *, with_flag: 
     return h(
         "section",
         h("h2", "History of changes"),
-        table("History of changes", titles, rows) if rows else h("p", "Nothing was changed yet.", class_="quiet"),
+        table("History of changes", titles, rows, class_="events")
+        if rows
+        else h("p", "Nothing was changed yet.", class_="quiet"),
         class_="card",
     )

@@ -262,4 +262,7 @@ def _duration(days: float) -> str:
     if days >= 2:
         return f"about {_number(days)} days"
     hours = days * 24
-    return f"about {_number(hours)} hours" if hours >= 2 else f"about {_number(max(1, hours * 60))} minutes"
+    if hours >= 2:
+        return f"about {_number(hours)} hours"
+    minutes = hours * 60
+    return f"about {_number(minutes)} minutes" if minutes >= 2 else "a minute or two"

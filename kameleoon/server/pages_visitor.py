@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kameleoon.server.html import Html, h
+from kameleoon.server.pages_events import event_words
 from kameleoon.server.pages_layout import Surroundings, page, shown, table, time_text
 from kameleoon.types.reason import Reason
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from kameleoon._engine.choice import Choice
     from kameleoon.server.decisions import Step
-    from kameleoon.server.project import Flag
+    from kameleoon.server.project import Flag, Project
 
 
 REASONS = {
@@ -110,15 +111,15 @@ def visitor_page(
                 f"As an SDK in {environment} decides that has fetched this visitor's data (get_remote_visitor_data).",
                 class_="quiet",
             ),
-            table("What the visitor gets", ["Flag", "Variation", "Reason", "Explanation"], rows),
+            table("What the visitor gets", ["Flag", "Variation", "Reason", "Explanation"], rows, class_="events"),
             class_="card",
         )
     )
-    parts.append(_visits(visits or {}))
+    parts.append(_visits(around.project, visits or {}))
     return page(around, f"Visitor {code}", parts, current="/page/visitor")
 
 
-def _visits(visits: Mapping[str, Any]) -> Html:
+def _visits(project: Project, visits: Mapping[str, Any]) -> Html:
     found = [visit for visit in (visits.get("currentVisit"), *visits.get("previousVisits", ())) if visit]
     parts = []
     for number, visit in enumerate(found):
@@ -143,10 +144,16 @@ def _visits(visits: Mapping[str, Any]) -> Html:
                             "tr",
                             h("td", time_text(time_ms), class_="time"),
                             h("td", kind),
-                            h("td", h("code", shown(data))),
+                            h(
+                                "td",
+                                words := event_words(project, kind, data),
+                                h("br") if words else None,
+                                h("code", shown(data), class_="quiet") if data else None,
+                            ),
                         )
                         for kind, time_ms, data in rows
                     ],
+                    class_="events",
                 ),
                 open=number == 0,
             )

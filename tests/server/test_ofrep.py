@@ -159,6 +159,17 @@ def test_all_flags_with_an_etag(server):
     assert (other.status_code, other.headers["ETag"] == first.headers["ETag"]) == (200, False)
 
 
+def test_all_values_of_one_variable(server):
+    """With a variable key the bulk answer has the flags that have the variable, each with its value; a refusal is named."""
+    body = {"context": {"targetingKey": "v", "variableKey": "columns"}}
+    (answer,) = requests.post(server.url + BULK, json=body, timeout=10).json()["flags"]
+    assert (answer["key"], answer["value"] in {1, 2}) == ("checkout", True)
+    body = {"context": {"targetingKey": "v", "consent": False}}
+    answers = requests.post(server.url + BULK, json=body, timeout=10).json()["flags"]
+    refused = {answer["key"]: answer["metadata"].get("refused") for answer in answers}
+    assert (refused["checkout"], refused["checkout.title"]) == ("consent", "consent")
+
+
 @pytest.mark.parametrize(
     ("body", "code"),
     [

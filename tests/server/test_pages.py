@@ -10,6 +10,7 @@ import requests
 from kameleoon.server.forecast import forecast
 from kameleoon.server.html import Html, document, h
 from kameleoon.server.pages_events import event_cells
+from kameleoon.server.pages_experiment import _duration
 from kameleoon.server.project_file import parse_project
 from kameleoon.server.serve import LocalServer
 from kameleoon.server.statistics import Rate, sequential_uplift
@@ -216,12 +217,16 @@ def test_forms_of_other_sites_are_refused(server):
         (session, secret, {"Origin": "http://evil.example"}),
         (session, secret, {"Origin": "null"}),
         (session, secret, {"Sec-Fetch-Site": "cross-site"}),
+        (session, secret, {"Sec-Fetch-Site": "same-site"}),
         (session, secret, {"Host": "evil.example"}),
+        (session, secret, {"Host": "evillocalhost"}),
     ):
         assert send(server, who, with_secret, headers, **switch).status_code == 403
     assert requests.get(server.url, headers={"Host": "evil.example:80"}, timeout=10).status_code == 403
     assert server.project == before
     assert send(server, other, others_secret, {"Origin": server.url}, **switch).status_code == 303
+    too_large = switch | {"more": "x" * 70_000}
+    assert send(server, session, secret, **too_large).status_code == 413
     cookie = next(iter(session.cookies))
     assert cookie.has_nonstandard_attr("HttpOnly")
     assert cookie.get_nonstandard_attr("SameSite") == "Strict"
@@ -248,6 +253,57 @@ def test_events_are_told_with_names():
         cells = event_cells(project, 0, "v", kind, parameters)
         assert cells[:4] == ["1970-01-01 00:00:00", "v", kind, words]
         assert all(value in cells[4] for value in parameters.values())
+
+
+def test_a_visits_events_are_told_with_names():
+    """The page of a visitor tells events in the project's words too, and each of its tables can be moved with the keyboard."""
+    lines = [
+        "eventType=experiment&id=12&variationId=14",
+        "eventType=conversion&goalId=1001&revenue=5&negative=true",
+        "eventType=activity",
+    ]
+    body = "\n".join(f"nonce={number:016X}&visitorCode=v&{line}" for number, line in enumerate(lines))
+    with LocalServer(parse_project(PROJECT)) as server:
+        requests.post(f"{server.url}/visit/events?siteCode=shop123456", data=body, timeout=10)
+        text = requests.get(f"{server.url}/page/visitor?code=v", timeout=10).text
+    assert re.search(r"rule test: on<br><code[^>]*>\{&quot;id&quot;: 12", text)
+    assert "taken back, revenue 5" in text
+    assert "<td>activity</td><td></td>" in text
+    for table in re.finditer(r"<table", text):
+        assert 'tabindex="0" role="region" aria-label="' in text[: table.start()].rpartition("<div")[2]
+
+
+def test_an_experiment_of_seconds_has_its_chart():
+    """What came within seconds is plotted by the second; what came at one moment says so."""
+    lines = [
+        f"nonce={number:08X}{kind:08X}&visitorCode=v{number}&time={at_ms}&eventType={line}"
+        for number in range(200)
+        for at_ms in [1_700_000_000_000 + number * 100]
+        for kind, line in enumerate(
+            [
+                f"experiment&id=12&variationId={13 + number % 2}",
+                *(["conversion&goalId=1001&revenue=5"] if number % 5 < 2 else []),
+            ]
+        )
+    ]
+    path = "/page/experiment?flag=checkout&rule=test"
+    for body, has_chart in ((lines, True), ([re.sub("&time=[0-9]+", "&time=1", line) for line in lines], False)):
+        with LocalServer(parse_project(PROJECT)) as server:
+            url = f"{server.url}/visit/events?siteCode=shop123456"
+            assert requests.post(url, data="\n".join(body), timeout=10).status_code == 204
+            text = requests.get(server.url + path, timeout=10).text
+        assert ("second 5" in text) is has_chart
+        assert ("All of it came within a moment" in text) is not has_chart
+        assert "Not enough visitors yet" not in text
+
+
+def test_durations_in_words():
+    """How long still: days, hours, minutes, in whole words."""
+    said = [_duration(days) for days in (1400.0, 2.0, 0.5, 1 / 12, 1 / 24, 3 / 1440, 1 / 1440, 0.0)]
+    assert said == [
+        *("about 1,400 days", "about 2 days", "about 12 hours", "about 2 hours", "about 60 minutes"),
+        *("about 3 minutes", "a minute or two", "a minute or two"),
+    ]
 
 
 def test_live_events_arrive(server):

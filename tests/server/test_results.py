@@ -23,6 +23,21 @@ def test_the_reference(default, experiment, reference):
         rule.variation("missing")
 
 
+@pytest.mark.parametrize(
+    ("visitors", "is_broken"), [((5116, 4884), False), ((5165, 4835), True), ((52_000, 48_000), True), ((0, 40), True)]
+)
+def test_a_broken_division_is_reported_below_one_in_a_thousand(visitors, is_broken):
+    """A p-value of 0.02 is no alarm, one below 0.001 is; so is a division of 52 to 48 of 100,000 visitors."""
+    project = parse_project(
+        "project: {site_code: shop123456}\nflags:\n"
+        "  a: {rules: [{experiment: [off, on], experiment_id: 7, variation_ids: {off: 71, on: 72}}]}\n"
+    )
+    totals = {7: {number: VariationTotals(count, {}) for number, count in zip((71, 72), visitors, strict=True)}}
+    (rule,) = build_results(project, totals).flag("a").rules
+    assert rule.is_ratio_broken is is_broken
+    assert (rule.sample_ratio_p < 0.001) is is_broken
+
+
 def test_a_delivery_is_counted_and_not_compared():
     """A delivery has counts and no uplift, and experiments that are no longer in the project are left out."""
     project = parse_project(
