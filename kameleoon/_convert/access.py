@@ -9,9 +9,11 @@ from kameleoon._version import __version__
 USER_AGENT = f"ConvertAgent/1.0 kameleoon-python/{__version__}"
 """Convert's tracking drops requests of common HTTP clients as bots, and still answers 200; its agents' name must come first."""
 
+PROJECT = "[project_id]"
+"""Stands for the project's id in an address."""
 
-TRACKING_BASE = "https://[project_id].metrics.convertexperiments.com/v1"
-"""Where tracking goes, unless the settings say otherwise; the literal ``[project_id]`` is replaced."""
+TRACKING_BASE = f"https://{PROJECT}.metrics.convertexperiments.com/v1"
+"""Where tracking goes, unless the settings say otherwise."""
 
 
 def key_path(sdk_key: str) -> str:

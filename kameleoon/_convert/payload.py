@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from kameleoon._convert.access import PROJECT
 from kameleoon._convert.values import well_formed
 
 if TYPE_CHECKING:
@@ -206,4 +207,4 @@ def tracking_url(base: str, project_id: str, key_path: str) -> str:
         project_id: Takes the place of ``[project_id]``.
         key_path: From `key_path`.
     """
-    return f"{base.replace('[project_id]', project_id)}/track/{key_path}"
+    return f"{base.replace(PROJECT, project_id)}/track/{key_path}"

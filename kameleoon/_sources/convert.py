@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import reprlib
 import time
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from kameleoon._convert.access import TRACKING_BASE, headers, key_path
+from kameleoon._convert.access import PROJECT, TRACKING_BASE, headers, key_path
 from kameleoon._convert.read import ProjectRefused, identify
+from kameleoon._transport.address import is_address
 from kameleoon._transport.configuration import Fetched
 from kameleoon._transport.deadline import Deadline
 from kameleoon._transport.encoding import query
@@ -32,17 +34,41 @@ CONFIG_BASE = "https://cdn-4.convertexperiments.com/api/v1"
 
 _ATTEMPTS = 2
 _LONGEST_S = 1e9
-_TEXTS = (
-    "sdk_key",
-    "secret",
-    "environment",
-    "account_id",
-    "project_id",
-    "debug_token",
-    "preview",
-    "base_url",
-    "tracking_base_url",
+_IDS = ("account_id", "project_id", "preview")
+_SECRETS = frozenset({"sdk_key", "secret", "debug_token"})
+
+
+def _is_text(value: object) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _is_header(value: object) -> bool:
+    return value is None or (isinstance(value, str) and value.isascii() and value.isprintable())
+
+
+def _is_base(value: object) -> bool:
+    # The name in brackets stands for a number; an address of the sixth version would have others.
+    return isinstance(value, str) and is_address(value.replace(PROJECT, "0")) and not {"?", "#"} & {*value}
+
+
+def _is_flag(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_seconds(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < _LONGEST_S
+
+
+_OPTIONS: tuple[tuple[tuple[str, ...], str, Callable[[object], bool]], ...] = (
+    (("sdk_key", "environment"), "a text", _is_text),
+    (_IDS, "a text or a whole number", _is_text),
+    (("secret", "debug_token"), "a text of the characters that a header can have", _is_header),
+    (("base_url", "tracking_base_url"), "an http or https address without query", _is_base),
+    (("repeats_transactions", "enriches"), "true or false", _is_flag),
+    (("interval_s", "timeout_s"), "a number of seconds above 0", _is_seconds),
 )
+"""``(options, what is allowed, whether a value is)``."""
+
 _NO_ACCESS = frozenset({401, 403, 404})
 
 
@@ -81,10 +107,10 @@ class ConvertSource:
     sdk_key: str | None = field(default=None, repr=False)
     secret: str | None = field(default=None, repr=False)
     environment: str | None = None
-    account_id: str | None = None
-    project_id: str | None = None
+    account_id: str | int | None = None
+    project_id: str | int | None = None
     debug_token: str | None = field(default=None, repr=False)
-    preview: str | None = None
+    preview: str | int | None = None
     base_url: str = CONFIG_BASE
     tracking_base_url: str = TRACKING_BASE
     repeats_transactions: bool = False
@@ -95,26 +121,20 @@ class ConvertSource:
     clock: Callable[[], float] = field(default=time.monotonic, repr=False)
 
     def __post_init__(self) -> None:
+        for name in _IDS:  # in a settings file they are numbers unless somebody thinks of quotes
+            value = getattr(self, name)
+            if isinstance(value, int) and not isinstance(value, bool):
+                object.__setattr__(self, name, str(value))
+        for names, allowed, is_allowed in _OPTIONS:
+            for name in names:
+                value = getattr(self, name)
+                if not is_allowed(value):
+                    shown = reprlib.repr(value)
+                    if name in _SECRETS:
+                        shown = "this one" if isinstance(value, str) else f"of type {type(value).__name__}"
+                    raise ConfigException(f"ConvertSource: {name} must be {allowed}, not {shown}")
         if not self.sdk_key and not (self.account_id and self.project_id):
             raise ConfigException("ConvertSource needs sdk_key, or account_id and project_id")
-        for name in _TEXTS:
-            value = getattr(self, name)
-            if value is not None and not isinstance(value, str):
-                raise ConfigException(f"ConvertSource: {name} must be a text, not of type {type(value).__name__}")
-        for name in ("repeats_transactions", "enriches"):
-            if not isinstance(getattr(self, name), bool):
-                raise ConfigException(f"ConvertSource: {name} must be true or false")
-        for name in ("secret", "debug_token"):
-            value = getattr(self, name)
-            if value is not None and not (value.isascii() and value.isprintable()):
-                raise ConfigException(f"ConvertSource: {name} holds characters that no header can have")
-        for name in ("base_url", "tracking_base_url"):
-            if not (getattr(self, name) or "").startswith(("http://", "https://")):
-                raise ConfigException(f"ConvertSource: {name} must be an http or https address")
-        for name in ("interval_s", "timeout_s"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < _LONGEST_S:
-                raise ConfigException(f"ConvertSource: {name} must be a number of seconds above 0")
         try:
             self._request(None)
         except ValueError:
@@ -128,7 +148,7 @@ class ConvertSource:
     @property
     def identity(self) -> str:
         """What tells the configuration from others on disk. Nothing secret can be read from it."""
-        parts = [self.base_url, self.key, self.environment or "", self.debug_token or "", self.preview or ""]
+        parts = [self.base_url, self.key, self.environment or "", self.debug_token or "", str(self.preview or "")]
         return f"{sha256(chr(0).join(parts).encode()).hexdigest()}/{NAME}"
 
     def fetch(self, known: Fetched | None, ts: int | None) -> Flow[Fetched | None]:
@@ -168,7 +188,7 @@ class ConvertSource:
         asked = query(
             [
                 ("environment", self.environment),
-                ("exp", self.preview),
+                ("exp", None if self.preview is None else str(self.preview)),
                 ("_conv_low_cache", "1" if is_uncached else None),
             ]
         )

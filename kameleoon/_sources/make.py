@@ -62,8 +62,10 @@ _CODE_ALONE = frozenset({"providers", "clock"})
 def _from_file(entry: InFile) -> Source:
     """A Convert source by its options; ``${NAME}`` as a whole value stands for an environment variable."""
     options = dict(entry.value)
-    if options.pop("type", None) != CONVERT:
-        raise ConfigException(f"{entry.place}.type must be {CONVERT}")
+    kind = options.pop("type", None)
+    if kind != CONVERT:
+        given = "missing" if kind is None else reprlib.repr(kind)
+        raise ConfigException(f"{entry.place}.type is {given}, allowed is {CONVERT}")
     allowed = [one.name for one in fields(ConvertSource) if one.name not in _CODE_ALONE]
     for key, value in options.items():
         if key not in allowed:

@@ -227,8 +227,21 @@ class _DeadlineResponse(http.client.HTTPResponse):
         super().__init__(cast("socket.socket", limited), debuglevel=debuglevel, method=method, url=url)
 
 
+class _Unshown(str):
+    """A path and query of which a log, which shows it with ``%s``, says nothing: keys and visitors stand there."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "/..."
+
+
 class _DeadlineConnection(HTTPConnection):
     response_class = _DeadlineResponse
+
+    def putrequest(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
+        # A slice of an `_Unshown` is an ordinary text.
+        super().putrequest(method, url[:], *args, **kwargs)
 
     def send(self, data: Any) -> None:
         if self.sock is not None:
@@ -240,11 +253,17 @@ class _DeadlineTlsConnection(_DeadlineConnection, HTTPSConnection):
     pass
 
 
-class _DeadlinePool(HTTPConnectionPool):
+class _Quiet(HTTPConnectionPool):
+    def _make_request(self, conn: Any, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
+        # urllib3 logs each request with its address, whatever secret is in it.
+        return super()._make_request(conn, method, _Unshown(url), *args, **kwargs)
+
+
+class _DeadlinePool(_Quiet):
     ConnectionCls = _DeadlineConnection
 
 
-class _DeadlineTlsPool(HTTPSConnectionPool):
+class _DeadlineTlsPool(_Quiet, HTTPSConnectionPool):
     ConnectionCls = _DeadlineTlsConnection
 
 

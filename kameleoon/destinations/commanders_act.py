@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from kameleoon._transport.address import is_address
 from kameleoon._version import __version__
-from kameleoon.destinations.commanders_act_check import STANDARD_NAMES, check_event
+from kameleoon.destinations.commanders_act_check import STANDARD_NAMES, check_event, is_event_name
 from kameleoon.destinations.events import Conversion, Exposure, experiments
 from kameleoon.destinations.posting import post
 from kameleoon.destinations.protocol import EventRefused, Limits, Result, Verdict
@@ -87,14 +88,16 @@ class CommandersAct:
         requests_per_s: float = 100.0,
         sdk_version: str = __version__,
     ) -> None:
-        _need("site_id and source_key", bool(str(site_id)) and bool(source_key), "texts")
-        _need("base_url", base_url.startswith(("https://", "http://")), "an address")
+        _need("site_id", _is_text(str(site_id)), "a text or a number")
+        _need("source_key", _is_text(source_key), "a text that is not empty")
+        _need("base_url", is_address(base_url), "an http or https address")
         _need("auth", auth in {"query", "header"}, "query or header")
         _need("mode", mode in {"single", "batch"}, "single or batch")
         _need("requests_per_s", 0 < requests_per_s <= MOST_REQUESTS_PER_S, "above 0 and at most 500")
-        for name in (exposure_name, conversion_name):
-            _need(f"event name {name!r}", name not in STANDARD_NAMES, "none of the standard names; use mapper")
-            _need(f"event name {name!r}", name not in kameleoon_goals, "none of kameleoon_goals")
+        for option, name in (("exposure_name", exposure_name), ("conversion_name", conversion_name)):
+            _need(f"{option} {name!r}", is_event_name(name), "1 to 64 of a-z, 0-9 and _, beginning with a letter")
+            _need(f"{option} {name!r}", name not in STANDARD_NAMES, "none of the standard names; use mapper")
+            _need(f"{option} {name!r}", name not in kameleoon_goals, "none of kameleoon_goals")
         self.name = f"commanders act {site_id}"
         self._single = Limits(
             batch_events=1, batch_bytes=_MAX_EVENT_BYTES, requests_per_s=requests_per_s, flush_events=50
@@ -192,6 +195,10 @@ class CommandersAct:
         if code not in self._told:
             self._told.add(code)
             KameleoonLogger.warning(f"Destination {self.name}: {code}: {text}; this is said once")
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and value.encode(errors="ignore") == value.encode(errors="replace") and bool(value)
 
 
 def _need(name: str, is_met: bool, allowed: str) -> None:

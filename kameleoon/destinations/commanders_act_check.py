@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeGuard
 
 from kameleoon.destinations.protocol import EventRefused
 
@@ -103,6 +103,11 @@ _RECOMMENDED: Final = {
 _RECOMMENDED_ON: Final = {"page_type": "page_view", "payment_method": None, "status": "purchase"}
 
 
+def is_event_name(value: object) -> TypeGuard[str]:
+    """Whether *value* can name an event."""
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None
+
+
 def check_event(event: Any, *, is_strict: bool, warn: Callable[[str, str], None]) -> bytes:
     """
     The exact bytes of a v2 event.
@@ -119,7 +124,7 @@ def check_event(event: Any, *, is_strict: bool, warn: Callable[[str, str], None]
     if not isinstance(event, dict):
         _refuse("V01", "not an object")
     name = event.get("event_name")
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    if not is_event_name(name):
         _refuse("V03", "event_name must be 1 to 64 of a-z, 0-9 and _, beginning with a letter")
     context = event.get("context")
     event_id = context.get("event_id") if isinstance(context, dict) else None

@@ -35,6 +35,9 @@ LONGEST_WAIT_S = 30.0
 FAULTS = 5
 """So often in a row the destination's own code may fail on a batch; then smaller ones are tried, and what fails alone is given up."""
 
+_IS_DOWN = 2
+"""So many failures in a row are told in the log, each time; a single one is nothing unusual."""
+
 LOOK_S = 5.0
 """So often somebody looks for events on disk that another process left."""
 
@@ -341,6 +344,10 @@ class Forwarder:
             self._wait(result.wait_s)
             if limits.attempts is None or self._tries < limits.attempts:
                 self._count(retried=1)
+                if self._failures == _IS_DOWN:
+                    KameleoonLogger.warning(
+                        f"Destination {self.feed.name} takes nothing ({result.reason}): events are kept and tried again"
+                    )
                 pieces.append(piece)
                 return False
             self._give_up(piece, "exhausted", result.reason)

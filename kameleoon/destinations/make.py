@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib
 import os
 import re
+import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from kameleoon._settings.values import InFile
+from kameleoon._transport.address import is_address
 from kameleoon.destinations.commanders_act import MOST_REQUESTS_PER_S, CommandersAct
 from kameleoon.destinations.feed import ConsentRule, Feed
 from kameleoon.destinations.function import FunctionDestination
@@ -79,9 +81,7 @@ def _load(place: str) -> object:
 _TEXT = _Option("a text", _is_text)
 _COUNT = _Option("a whole number above 0", _is_count)
 _FLAG = _Option("true or false", lambda value: isinstance(value, bool))
-_URL = _Option(
-    "an http or https address", lambda value: isinstance(value, str) and re.match(r"https?://[^/\s]", value) is not None
-)
+_URL = _Option("an http or https address", is_address)
 
 _COMMON = {
     "name": _TEXT,
@@ -162,9 +162,10 @@ def make_feeds(given: Sequence[object]) -> list[Feed]:
 def _from_file(entry: InFile) -> Feed:
     options = entry.value
     if not isinstance(options, Mapping) or "type" not in options:
-        _refuse(entry, options if not isinstance(options, Mapping) else "without type", f"type: {', '.join(_TYPES)}")
+        shown = "without type" if isinstance(options, Mapping) else reprlib.repr(options)
+        _refuse(entry, shown, f"type: {', '.join(_TYPES)}")
     if not isinstance(options["type"], str) or options["type"] not in _TYPES:
-        _refuse(entry, options["type"], ", ".join(_TYPES), ".type")
+        _refuse(entry, reprlib.repr(options["type"]), ", ".join(_TYPES), ".type")
     make, own = _TYPES[options["type"]]
     allowed = {**own, **_COMMON}
     values: dict[str, Any] = {}
@@ -195,14 +196,12 @@ def _read(entry: InFile, key: str, value: object, option: _Option) -> object:
             raise ConfigException(f"{entry.place}{where} is not set, allowed is {option.allowed}")
     if not option.is_allowed(value):
         kind = f"of type {type(value).__name__}" if not isinstance(value, str) else "no such text"
-        _refuse(entry, kind if option.is_secret else value, option.allowed, where)
+        _refuse(entry, kind if option.is_secret else reprlib.repr(value), option.allowed, where)
     try:
         return option.read(value)
     except ConfigException as error:
         raise ConfigException(f"{entry.place}{where} is {value!r}: {error.args[0]}") from error
 
 
-def _refuse(entry: InFile, value: object, allowed: str, where: str = "") -> NoReturn:
-    shown = repr(value)
-    shown = shown if len(shown) <= 100 else f"{shown[:97]}..."
+def _refuse(entry: InFile, shown: str, allowed: str, where: str = "") -> NoReturn:
     raise ConfigException(f"{entry.place}{where} is {shown}, allowed is {allowed}")

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from kameleoon._transport.address import is_address
 from kameleoon.destinations.posting import post
 from kameleoon.destinations.protocol import EventRefused, Limits, compact
 from kameleoon.exceptions import ConfigException
@@ -36,19 +37,21 @@ class Webhook:
         wall_clock: Seconds since 1970.
 
     Raises:
-        ConfigException: *url* is no HTTP address, or *secret* is empty.
+        ConfigException: *url* is no HTTP address, or *secret* is empty or no text.
     """
 
     def __init__(self, url: str, secret: str, *, wall_clock: Callable[[], float] = time.time) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
+        if not is_address(url):
             raise ConfigException("Webhook: url must be an http or https address")
-        if not secret:
-            raise ConfigException("Webhook: secret must not be empty")
-        self.name = f"webhook {parts.hostname}"
+        try:
+            self._secret = secret.encode()
+        except (AttributeError, UnicodeEncodeError):
+            self._secret = b""
+        if not self._secret:
+            raise ConfigException("Webhook: secret must be a text that is not empty")
+        self.name = f"webhook {urlsplit(url).hostname}"
         self.limits = _LIMITS
         self._url = url
-        self._secret = secret
         self._wall_clock = wall_clock
 
     def map(self, event: Event) -> dict[str, Any]:
@@ -71,14 +74,18 @@ class Webhook:
         """Post one batch, signed anew on each attempt."""
         body = b'{"events":[' + b",".join(batch) + b"]}"
         timestamp = str(int(self._wall_clock()))
-        headers = {TIMESTAMP: timestamp, SIGNATURE: sign(self._secret, timestamp, body)}
+        headers = {TIMESTAMP: timestamp, SIGNATURE: _sign(self._secret, timestamp, body)}
         _, result = yield from post(self._url, headers, body)
         return result
 
 
 def sign(secret: str, timestamp: str, body: bytes) -> str:
     """``v1=`` and the HMAC-SHA256, in hex, of the timestamp, a dot and the body."""
-    digest = hmac.new(secret.encode(), timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
+    return _sign(secret.encode(), timestamp, body)
+
+
+def _sign(secret: bytes, timestamp: str, body: bytes) -> str:
+    digest = hmac.new(secret, timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
     return f"v1={digest}"
 
 

@@ -1,10 +1,13 @@
 """Fetching a Convert project: what is asked, what counts as an answer, and what stays secret."""
 
+import dataclasses
 import json
 
 import pytest
+import yaml
 from strict_convert import StrictConvert
 
+from kameleoon import KameleoonClient, KameleoonClientConfig
 from kameleoon._convert.ruleset import VisitorState, compile_project
 from kameleoon._sources.convert import ConvertSource
 from kameleoon._transport.configuration import Fetched
@@ -147,17 +150,59 @@ def test_the_ids_suffice_for_a_project():
     assert stop.value.value.root["project"] == {"id": 2}
 
 
+TEXT, NUMBER, HEADER = "a text", "a text or a whole number", "a text of the characters that a header can have"
+ADDRESS, FLAG, SECONDS = "an http or https address without query", "true or false", "a number of seconds above 0"
+ALLOWED = {
+    "sdk_key": TEXT, "environment": TEXT, "account_id": NUMBER, "project_id": NUMBER, "preview": NUMBER, "secret": HEADER, "debug_token": HEADER,
+    "base_url": ADDRESS, "tracking_base_url": ADDRESS, "repeats_transactions": FLAG, "enriches": FLAG, "interval_s": SECONDS, "timeout_s": SECONDS,
+}  # fmt: skip
+WRONG = {
+    TEXT: [5, ["s3cr3t"], True],
+    NUMBER: [1.5, [1], True],
+    HEADER: [5, "s3cr3t\n", "s3cr3té"],
+    ADDRESS: [None, 5, "x.test", "ftp://x", "https://x y", "https://x?a=b", "https://x:y", "https://x/#f"],
+    FLAG: [None, 1, "yes"],
+    SECONDS: [None, 0, -1, True, "5", float("nan"), float("inf")],
+}
+
+
+def test_each_option_has_what_is_allowed():
+    """No option is left out of the table, but those that are functions."""
+    assert {one.name for one in dataclasses.fields(ConvertSource)} == {*ALLOWED, "providers", "clock"}
+
+
 @pytest.mark.parametrize(
-    "settings",
-    [
-        {},
-        {"account_id": "1"},
-        {"sdk_key": "k", "secret": "a\nb"},
-        {"sdk_key": "\ud800"},
-        {"sdk_key": "k", "timeout_s": 0},
-    ],
+    ("option", "value"), [(name, value) for name, kind in ALLOWED.items() for value in WRONG[kind]]
 )
-def test_settings_that_cannot_be_used(settings):
-    """They are refused when the source is made."""
-    with pytest.raises(ConfigException):
+def test_each_option(option, value, tmp_path):
+    """In code and in a file: the message names the option and what it may be, and no secret."""
+    settings = {"sdk_key": "k", option: value}
+    with pytest.raises(ConfigException, match=f"ConvertSource: {option} must be {ALLOWED[option]}, not ") as failure:
         ConvertSource(**settings)
+    path = tmp_path / "client.yaml"
+    path.write_text(yaml.safe_dump({"source": {"type": "convert", **settings}, "top_level_domain": "localhost"}))
+    with pytest.raises(ConfigException) as in_file:
+        KameleoonClient("site", KameleoonClientConfig.read_from_yaml(path))
+    assert str(in_file.value).endswith(f"{path}: source: {failure.value.args[0]}")
+    if option in {"sdk_key", "secret", "debug_token"}:
+        assert "s3cr3t" not in str(failure.value) + str(in_file.value).replace(str(tmp_path), "")
+
+
+def test_ids_may_be_numbers():
+    """As they are in a settings file without quotes."""
+    source = ConvertSource(account_id=1001, project_id=2002, preview=5001)
+    assert source == ConvertSource(account_id="1001", project_id="2002", preview="5001")
+    assert next(source.fetch(None, None)).url.endswith("/config/1001/2002?exp=5001&_conv_low_cache=1")
+
+
+@pytest.mark.parametrize("settings", [{}, {"sdk_key": ""}, {"account_id": "1"}, {"project_id": 1}])
+def test_a_project_must_be_named(settings):
+    """By a key or by both ids."""
+    with pytest.raises(ConfigException, match="needs sdk_key, or account_id and project_id"):
+        ConvertSource(**settings)
+
+
+def test_a_key_that_no_address_can_have():
+    """It is refused when the source is made, without being shown."""
+    with pytest.raises(ConfigException, match="no request can be made of key and environment"):
+        ConvertSource(sdk_key="\ud800")

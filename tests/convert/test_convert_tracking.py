@@ -257,11 +257,12 @@ def test_in_a_settings_file(service, tmp_path, monkeypatch, caplog):
         assert client.is_feature_active("a", "checkout")
     assert service.events == [exposure("a")]
     for broken, said in [
-        ("  type: other", "client.yaml: source.type must be convert"),
+        ("  type: other", "client.yaml: source.type is 'other', allowed is convert"),
         ("  type: convert\n  sdkkey: k", "'sdkkey' is no option of convert"),
         ("  type: convert\n  secret: hidden-one", "client.yaml: source: ConvertSource needs sdk_key"),
         ("  type: convert\n  secret: ${NO_SUCH_VARIABLE}", "NO_SUCH_VARIABLE is not set"),
-        ("  type: convert\n  sdk_key: k\n  secret: 5", "secret must be a text"),
+        ("  type: convert\n  sdk_key: k\n  secret: 5", "secret must be a text of the characters"),
+        ("  sdk_key: k", "client.yaml: source.type is missing, allowed is convert"),
         ("  type: convert\n  sdk_key: k\n  enriches: 5", "enriches must be true or false"),
     ]:
         path.write_text(f"top_level_domain: localhost\nsource:\n{broken}\n")

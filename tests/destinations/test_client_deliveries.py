@@ -13,7 +13,6 @@ import pytest
 
 from kameleoon import KameleoonClient, KameleoonClientConfig
 from kameleoon.destinations import CommandersAct, Feed, FunctionDestination, JsonLines, Webhook
-from kameleoon.exceptions import ConfigException
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tracking"))
 from event_sink import SOURCE, until
@@ -179,37 +178,3 @@ def test_processes_that_share_the_disk_send_each_event_once(tmp_path, monkeypatc
             release.set()
             until(lambda: other.stats().destinations["function"].pending == 0)
     assert len(told) == 1
-
-
-def test_each_option_of_a_settings_file_is_checked(tmp_path, monkeypatch):
-    """The message names file, place, value and what is allowed, and never a secret."""
-    monkeypatch.setenv("EMPTY", "")
-    for entry, text in [
-        ("{}", "destinations[0] is 'without type', allowed is type: commanders_act, webhook, json_lines, function"),
-        ("x", "destinations[0] is 'x', allowed is type: "),
-        ("{type: mail}", "destinations[0].type is 'mail', allowed is commanders_act, webhook, json_lines, function"),
-        ("{type: json_lines}", "destinations[0].path is missing, allowed is the path of a file"),
-        ("{type: json_lines, path: x, keep: true}", "destinations[0].keep is True, allowed is a whole number above 0"),
-        ("{type: json_lines, path: x, max: 1}", "'max' is no option of json_lines; allowed are path, max_bytes, keep, name"),
-        ("{type: json_lines, path: x, consent: yes}", "destinations[0].consent is True, allowed is required or given or ignored"),
-        ("{type: webhook, url: 'https://s3cret.test', secret: 5}", "destinations[0].secret is 'of type int', allowed is a text"),
-        ("{type: webhook, url: s3cret, secret: s3cret}", "destinations[0].url is 'no such text', allowed is an http or https address"),
-        ("{type: webhook, url: 'https://x', secret: '${EMPTY}'}", "destinations[0].secret (environment variable EMPTY) is"),
-        ("{type: commanders_act, site_id: 1, source_key: s3cret, mode: x}", "destinations[0].mode is 'x', allowed is single or batch"),
-        ("{type: commanders_act, site_id: 1, source_key: s3cret, currency: eur}", "currency is 'eur', allowed is three capital letters"),
-        ("{type: commanders_act, site_id: 1, source_key: s3cret, requests_per_s: 501}", "is 501, allowed is a number above 0 and up to 500"),
-        ("{type: commanders_act, site_id: 1, source_key: s3cret, exposure_name: purchase}", "destinations[0]: CommandersAct: event name"),
-        ("{type: function, function: print}", "destinations[0].function is 'print', allowed is module:name of a function"),
-        ("{type: function, function: 'no.such:thing'}", "it cannot be imported (ModuleNotFoundError)"),
-        ("{type: function, function: 'os:sep'}", "it is no function"),
-    ]:  # fmt: skip
-        path = tmp_path / "client.yaml"
-        path.write_text(f"client_id: a\nclient_secret: b\ndestinations:\n  - {entry}\n")
-        with pytest.raises(ConfigException) as refused:
-            KameleoonClient("site", KameleoonClientConfig.read_from_yaml(path))
-        assert text in str(refused.value)
-        assert str(path) in str(refused.value)
-        assert "s3cret" not in str(refused.value)
-    path.write_text("client_id: a\nclient_secret: b\ndestinations: {type: json_lines}\n")
-    with pytest.raises(ConfigException, match="a list, each with type and options"):
-        KameleoonClientConfig.read_from_yaml(path).freeze()
