@@ -22,6 +22,7 @@ import tempfile
 import threading
 import time
 import tracemalloc
+from array import array
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -33,9 +34,12 @@ from kameleoon import CustomData
 from kameleoon._tracking.lines import make_nonce
 from kameleoon._visitor.facts import Told
 from kameleoon.stores import MemoryStore, RedisStore
+from kameleoon.stores.memory import MOST_AWAKE, SLEEP_AFTER_S
 
 EVENTS = 50_000
 CALLS = 2_000
+SHORT_STEPS = 100
+"""Steps that a thread takes before it lets others run, unless a step does so itself: each time costs it 5 ms."""
 
 
 def by_hand(sink):
@@ -88,13 +92,35 @@ def events():
                 print(f"{name:10} {what:18} {EVENTS / seconds:10,.0f} /s   {yardstick / seconds:.2f}")
 
 
-def fill(store, number):
-    """Put visitors into a store, each with one custom datum and one exposure that are sent."""
-    for place in range(number):
+class Clock:
+    """Seconds that pass only when told."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        """Tell the time."""
+        return self.now
+
+
+def arrive(store, clock, places):
+    """Visitors with one custom datum and one exposure that are sent, 2,000 a second; the store's upkeep is done each second."""
+    for place in places:
         code = f"{place:016x}"
-        visitor = store.write(code, [Told(CustomData(1, f"value {place}"), 5)], 5)
-        store.assign(code, visitor, 7, 70, False, True, 5)
+        now_ms = time.time_ns() // 1_000_000
+        visitor = store.write(code, [Told(CustomData(1, f"value {place}"), now_ms)], now_ms)
+        store.assign(code, visitor, 7, 70, False, True, time.time_ns() // 1_000_000)
         store.claim([code], consent_required=False)
+        clock.now += 0.0005
+        if place % 2_000 == 1_999:
+            yield from store.expire()
+        yield
+
+
+def fill(store, clock, number):
+    """All visitors at once."""
+    for _ in arrive(store, clock, range(number)):
+        pass
 
 
 def memory(number):
@@ -102,84 +128,148 @@ def memory(number):
     gc.collect()
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
-    store = MemoryStore(1800.0, max(number, 1))
-    fill(store, number)
-    gc.collect()
-    used = tracemalloc.get_traced_memory()[0] - before
+    clock = Clock()
+    store = MemoryStore(1800.0, max(number, 1), clock)
+    if number <= MOST_AWAKE:
+        fill(store, clock, number)
+        gc.collect()
+        awake = tracemalloc.get_traced_memory()[0] - before
+        print(f"memory for a visitor who was just looked at, {number:9,} of them   {awake / number:6.0f} bytes")
+    else:
+        fill(store, clock, number)
+        clock.now += SLEEP_AFTER_S + 1
+        for _ in store.expire():
+            pass
+        gc.collect()
+        idle = tracemalloc.get_traced_memory()[0] - before
+        print(f"memory for an idle visitor,                  {number:9,} of them   {idle / number:6.0f} bytes")
     tracemalloc.stop()
-    print(f"memory for an idle visitor, {number:9,} of them   {used / number:6.0f} bytes")
 
 
-def expiry(number):
-    """The longest wait of an evaluation's look while the sessions of all visitors end."""
-    now = [0.0]
-    store = MemoryStore(1800.0, number + 10, clock=lambda: now[0])
-    fill(store, number)
-    now[0] = 1802.0
-    store.write("alive", [], 5)
-    gc.collect()
-    gc.disable()
-    waits = []
+class Pauses:
+    """The garbage collector's work meanwhile, as processor time in milliseconds."""
+
+    def __enter__(self):
+        self.ms = []
+        gc.callbacks.append(self._note)
+        return self
+
+    def __exit__(self, *_):
+        gc.callbacks.remove(self._note)
+
+    def _note(self, phase, _):
+        if phase == "start":
+            self._since = time.thread_time()
+        else:
+            self.ms.append((time.thread_time() - self._since) * 1000)
+
+
+def looks(name, steps, stores):
+    """
+    How long looks wait while a thread goes through *steps*: in the store it works on, and in one that nobody works on.
+
+    A step lets no other thread run unless it says so itself, so that its processor time is what an evaluation may wait for. The second
+    store's looks wait for the interpreter and the machine alike, but never for the first store's lock.
+    """
     is_over = threading.Event()
+    held = array("d")
 
-    def expire():
-        store.expire()
+    def work():
+        while True:
+            since = time.thread_time()
+            if next(steps, is_over) is is_over:
+                break
+            held.append((time.thread_time() - since) * 1000)
+            if len(held) % SHORT_STEPS == 0:
+                time.sleep(0)
         is_over.set()
 
-    interval = sys.getswitchinterval()
-    thread = threading.Thread(target=expire)
-    held = []
-    lock = store._lock
-
-    class Watched:
-        def __enter__(self):
-            lock.acquire()
-            self.since = time.thread_time()
-
-        def __exit__(self, *_):
-            held.append(time.thread_time() - self.since)
-            lock.release()
-
-    store._lock = Watched()
-    thread.start()
-    while not is_over.is_set():
-        started = time.perf_counter()
-        store.read("alive")
-        store.write("alive", [], 5)
-        waits.append(time.perf_counter() - started)
-    thread.join()
-    gc.enable()
-    waits.sort()
+    waits = [array("d") for _ in stores]
+    thread = threading.Thread(target=work)
+    gc.collect()
+    with Pauses() as pauses:
+        thread.start()
+        while not is_over.is_set():
+            for store, waited in zip(stores, waits, strict=True):
+                started = time.perf_counter()
+                store.read("alive")
+                store.write("alive", [], 5)
+                waited.append((time.perf_counter() - started) * 1000)
+        thread.join()
+    steps_ms = sorted(held)
     print(
-        f"expiry of {number:,}: lock held at most {max(held) * 1000:.2f} ms of work; looks meanwhile {len(waits)}, median "
-        f"{statistics.median(waits) * 1e6:.1f} us, longest {waits[-1] * 1000:.1f} ms (the interpreter switches threads every "
-        f"{interval * 1000:.0f} ms)"
+        f"{name}: {len(steps_ms)} steps, 99.9 % of them at most {steps_ms[int(len(steps_ms) * 0.999)]:.2f} ms of work, the longest "
+        f"{steps_ms[-1]:.2f} ms; the garbage collector's longest run {max(pauses.ms, default=0.0):.2f} ms"
     )
+    for what, waited in zip(("in this store", "in another one"), waits, strict=True):
+        waited_ms = sorted(waited)
+        print(
+            f"    {len(waited_ms)} looks {what}: median {statistics.median(waited_ms) * 1000:.1f} us, 99.9 % at most "
+            f"{waited_ms[int(len(waited_ms) * 0.999)]:.2f} ms, longest {waited_ms[-1]:.1f} ms"
+        )
+
+
+def idle_steps(seconds):
+    """A thread that has nothing to do with visitors: steps of a tenth of a millisecond."""
+    until = time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        since = time.thread_time()
+        while time.thread_time() - since < 0.0001:
+            pass
+        yield
+
+
+def growth_and_expiry(number):
+    """Waits of an evaluation's looks while all visitors come, and while the sessions of all end."""
+    other = MemoryStore(10**9)
+    other.write("alive", [], 5)
+    clock = Clock()
+    store = MemoryStore(1800.0, number + 10, clock)
+    store.write("alive", [], 5)
+    looks("a thread without visitors", idle_steps(10.0), (other, other))
+    looks(f"{number:,} visitors arrive", arrive(store, clock, range(number)), (store, other))
+    clock.now += 1802.0
+    store.write("alive", [], 5)
+    looks(f"{number:,} sessions end", iter(store.expire()), (store, other))
+    assert len(store) == 1
 
 
 def loop_lag(number):
-    """How long a running event loop waits for its turn while many visitors are sent."""
+    """How long a running event loop waits for its turn: beside a thread without visitors, and while many visitors are sent."""
+
+    async def lags_while(is_going_on):
+        lags = []
+        while is_going_on():
+            started = time.perf_counter()
+            await asyncio.sleep(0.001)
+            lags.append((time.perf_counter() - started - 0.001) * 1000)
+        return sorted(lags)
+
+    def tell(what, lags):
+        print(
+            f"event loop {what}: {len(lags)} turns, median lag {statistics.median(lags):.2f} ms, 99 % below "
+            f"{lags[int(len(lags) * 0.99)]:.2f} ms, longest {lags[-1]:.2f} ms"
+        )
+
+    def steps():
+        for _ in idle_steps(5.0):
+            time.sleep(0.0005)
+
+    thread = threading.Thread(target=steps)
+    thread.start()
+    tell("beside a thread without visitors", asyncio.run(lags_while(thread.is_alive)))
     with Sink() as sink, sink.client() as client:
         for place in range(number):
             client.add_data(f"v{place}", CustomData(1, "x"))
         gc.collect()
-        gc.freeze()
-        lags = []
+        with Pauses() as pauses:
 
-        async def application():
-            client.flush(instant=True)
-            while client.stats().events_sent < number:
-                started = time.perf_counter()
-                await asyncio.sleep(0.001)
-                lags.append(time.perf_counter() - started - 0.001)
+            async def application():
+                client.flush(instant=True)
+                return await lags_while(lambda: client.stats().events_sent < number)
 
-        asyncio.run(application())
-        gc.unfreeze()
-        lags.sort()
-        print(
-            f"event loop while {number:,} visitors are sent: {len(lags)} turns, median lag {statistics.median(lags) * 1000:.2f} ms, "
-            f"99 % below {lags[int(len(lags) * 0.99)] * 1000:.2f} ms, longest {lags[-1] * 1000:.2f} ms"
-        )
+            tell(f"while {number:,} visitors are sent", asyncio.run(application()))
+        print(f"    the garbage collector's longest run meanwhile: {max(pauses.ms, default=0.0):.2f} ms")
 
 
 def redis(url):
@@ -216,9 +306,10 @@ def main():
     given = parser.parse_args()
     events()
     loop_lag(40_000)
+    memory(min(MOST_AWAKE, given.visitors))
     memory(min(100_000, given.visitors))
     memory(given.visitors)
-    expiry(given.visitors)
+    growth_and_expiry(given.visitors)
     if given.redis:
         redis(given.redis)
 

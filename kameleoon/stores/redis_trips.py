@@ -35,7 +35,7 @@ Trips: TypeAlias = Generator[list[Command], list[Any], T]
 KEPT_LOCALLY = 10_000
 """Visitors that a worker remembers between requests, to go on with when Redis is away."""
 
-_FIRST_TRY_AGAIN_S = 1.0
+_TRY_AGAIN_S = 1.0
 
 
 class Telling:
@@ -106,6 +106,8 @@ class Telling:
         """
         if self._is_resting():
             return None
+        if self.is_away:
+            self._rest()  # this one tries; the others go on with what they know, rather than wait for the same
         pushed = [(code, known) for code, known in self._dirty.items() if not known.shared.pushes or code in codes]
         self._number = number = self._number + 1
         for _, known in pushed:
@@ -221,8 +223,11 @@ class Telling:
     def _is_resting(self) -> bool:
         return self.is_away and time.monotonic() < self._away_until_s
 
+    def _rest(self) -> None:
+        self._away_until_s = time.monotonic() + _TRY_AGAIN_S
+
     def _go_away(self, error: Exception) -> None:
-        self._away_until_s = time.monotonic() + _FIRST_TRY_AGAIN_S
+        self._rest()
         if not self.is_away:
             self.is_away = True
             KameleoonLogger.error(

@@ -162,6 +162,7 @@ async def asynchronous() -> None:
         assert_type(await client.get_remote_data_async("key"), Any)
         assert_type(await client.get_remote_visitor_data_async(code), list[Data])
         assert_type(await client.get_visitor_warehouse_audience_async(code, 7), CustomData | None)
+        assert_type(await client.flush_async(code, instant=True), None)
         assert_type(await client.flush_async(timeout=1.0), FlushResult)
         await client.prepare_async(code)
         await client.run_background()
