@@ -193,15 +193,25 @@ class _Planner:
             name = goal.name or goal.key
             known = _explicit(by_id, goal.id, "goal", goal.key) or by_name.get(name)
             if known is None:
-                run = create("goals", Goal(name=name, site_id=self._site_id, type="CUSTOM"), "goal", goal.id)
+                made = Goal(
+                    name=name, site_id=self._site_id, type="CUSTOM", has_multiple_conversions=goal.multiple or None
+                )
+                run = create("goals", made, "goal", goal.id)
                 self._plan.actions.append(Action("create", f"goal {goal.key}", (), run))
                 continue
             matched.add(known.id)
             self._plan.ids["goal", goal.id] = known.id
+            details: list[str] = []
+            changed: dict[str, Any] = {}
             if goal.name and known.name != goal.name:
-                details = (f"name: {known.name} -> {goal.name}",)
+                details.append(f"name: {known.name} -> {goal.name}")
+                changed["name"] = goal.name
+            if goal.multiple and not known.has_multiple_conversions:
+                details.append("multiple: false -> true")
+                changed["has_multiple_conversions"] = True
+            if details:
                 self._plan.actions.append(
-                    Action("update", f"goal {goal.key}", details, update("goals", known.id, {"name": goal.name}))
+                    Action("update", f"goal {goal.key}", tuple(details), update("goals", known.id, changed))
                 )
         for known in self._remote.goals:
             if known.id not in matched:

@@ -76,7 +76,7 @@ def make_project(remote: Remote) -> Pulled:
         for datum in remote.custom_data
     )
     goals = tuple(
-        Goal(key, int(goal.id or 0), str(goal.name))
+        Goal(key, int(goal.id or 0), str(goal.name), bool(goal.has_multiple_conversions))
         for key, goal in _keyed(remote.goals, lambda goal: goal.name, taken={"any"})
     )
     segments = []

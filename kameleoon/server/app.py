@@ -8,7 +8,7 @@ from aiohttp import web
 
 from kameleoon.server.answers import errors_as_json
 from kameleoon.server.guard import GUARD, Guard
-from kameleoon.server.http_asked_results import ASKED, give_results_of_both
+from kameleoon.server.http_asked_results import ASKED, end_asked_results, give_results_of_both
 from kameleoon.server.http_automation import routes
 from kameleoon.server.http_configuration import configuration, configuration_before_v3
 from kameleoon.server.http_data import MAX_BODY_BYTES, forget, give_map, give_maps, give_visitor, take_events, take_maps
@@ -50,6 +50,7 @@ def build_app(service: Service, guard: Guard | None = None) -> web.Application:
     app[GUARD] = guard or Guard()
     app[ASKED] = OrderedDict()
     app.on_shutdown.append(_end_streams)
+    app.on_shutdown.append(end_asked_results)
     app.add_routes(
         [
             web.get("/", of_site(give_overview)),

@@ -64,11 +64,20 @@ def patch_site(project: Project, body: Entity) -> Project:
 def put_goal(project: Project, body: Entity, goal_id: int | None) -> Project:
     """A new goal, or with an id a changed one."""
     name = text(body, "name", None if goal_id is None else "", longest=255)
+    known = next((goal for goal in project.goals if goal.id == goal_id), None)
+    multiple = truth(body, "hasMultipleConversions", known is not None and known.multiple)
     if goal_id is None:
         key = free_key(name, [goal.key for goal in project.goals] + ["any"])
-        return checked(lambda: replace(project, goals=(*project.goals, Goal(key, derive_id("goal", key), name))))
-    goals = tuple(replace(goal, name=name or goal.name) if goal.id == goal_id else goal for goal in project.goals)
-    return replace(project, goals=goals)
+        return checked(
+            lambda: replace(project, goals=(*project.goals, Goal(key, derive_id("goal", key), name, multiple)))
+        )
+    return replace(
+        project,
+        goals=tuple(
+            replace(goal, name=name or goal.name, multiple=multiple) if goal is known else goal
+            for goal in project.goals
+        ),
+    )
 
 
 def remove_goal(project: Project, goal_id: int) -> Project:

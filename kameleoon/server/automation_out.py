@@ -1,13 +1,13 @@
 """
-The Automation API's entities: a project, and its results, as its JSON. No I/O.
+The Automation API's entities: a project as its JSON. No I/O.
 
 Source:
-    automation-api.md, sections 7 and 9.
+    automation-api.md, section 7.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kameleoon.server.api_words import RULE_WORDS, conditions_data, percent_of, variable_text
 from kameleoon.server.project import (
@@ -23,11 +23,10 @@ from kameleoon.server.project import (
 from kameleoon.server.results import reference_share
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator
 
     from kameleoon.server.automation_fields import Entity
     from kameleoon.server.project import Project
-    from kameleoon.server.results import RuleResult
 
 
 FLAG_FIELDS = ("id", "featureKey", "name", "siteCode", "archived")
@@ -146,6 +145,7 @@ def goal_json(project: Project, goal: Goal) -> Entity:
         "siteId": site_id(project),
         "type": "CUSTOM",
         "status": "ACTIVE",
+        "hasMultipleConversions": goal.multiple,
         "key": goal.key,
     }
 
@@ -210,45 +210,3 @@ def _experiments(project: Project) -> Iterator[tuple[Flag, Rule]]:
         for _, rule in flag.all_rules():
             if rule.type is RuleType.EXPERIMENT:
                 yield flag, rule
-
-
-def results_json(rules: Sequence[RuleResult], wanted: Mapping[str, Any]) -> Entity:
-    """
-    Results as ``GET /results`` gives them.
-
-    This server counts visitors and not visits: where the service tells of visits, visitors stand.
-
-    Args:
-        rules: Whose variations are told.
-        wanted: The body of the request: ``conversionType``, ``goalsIds``, ``referenceVariationId``.
-    """
-    goals = wanted.get("goalsIds")
-    by_visitors = wanted.get("conversionType") == "CONVERTED_VISITS"
-    data: Entity = {}
-    for rule in rules:
-        named = str(wanted.get("referenceVariationId") or "")
-        reference = next(
-            (v for v in rule.variations if str(v.id) == named), next(v for v in rule.variations if v.is_reference)
-        )
-        for variation in rule.variations:
-            told: Entity = {}
-            for goal in variation.goals:
-                if isinstance(goals, list) and goals and goal.id not in goals:
-                    continue
-                base = reference.goal(goal.key)
-                rates = [
-                    (one.converted if by_visitors else one.conversions) / visitors if visitors else 0.0
-                    for one, visitors in ((goal, variation.visitors), (base, reference.visitors))
-                ]
-                told[str(goal.id)] = {
-                    "conversionCount": goal.conversions,
-                    "convertedVisitCount": goal.converted,
-                    "revenueCount": goal.revenue_total,
-                    "averageCart": goal.revenue_total / goal.conversions if goal.conversions else 0.0,
-                    "conversionRate": rates[0],
-                    "improvementRate": rates[0] / rates[1] - 1 if rates[1] else None,
-                    "reliability": 1 - goal.p_value if goal.p_value is not None else 0.0,
-                }
-            general = {"visitCount": variation.visitors, "visitorCount": variation.visitors, "goalsData": told}
-            data[str(variation.id)] = {"breakdownData": {"_reference": {"generalData": general}}}
-    return {"status": "READY", "data": {"variationData": data}}

@@ -135,11 +135,18 @@ class CustomDatum:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What a conversion is counted for. Attributes: `id` is what applications pass to `track_conversion`."""
+    """
+    What a conversion is counted for.
+
+    Attributes:
+        id: What applications pass to `track_conversion`.
+        multiple: Every conversion of a visit counts in the Automation API's results, not the first alone.
+    """
 
     key: str
     id: int
     name: str = ""
+    multiple: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -225,14 +225,15 @@ class _Reader:
         return datum
 
     def _read_goal(self, item: Item) -> Goal:
-        entries = item.known("key", "id", "name")
+        entries = item.known("key", "id", "name", "multiple")
         if "key" not in entries:
             raise item.refuse("expected at least {key: …}")
         key = entries["key"].text()
         if key == "any":
             raise entries["key"].refuse("'any' stands for every goal in conditions; choose another key")
         name = entries["name"].text() if "name" in entries else ""
-        return Goal(key, self._ids.read(entries, f"goal {key}", item, "goal", key), name)
+        multiple = entries["multiple"].truth() if "multiple" in entries else False
+        return Goal(key, self._ids.read(entries, f"goal {key}", item, "goal", key), name, multiple)
 
     def _segment_id(self, key: str, item: Item) -> int:
         entries = item.entries() if item.is_mapping else {}

@@ -65,7 +65,8 @@ def _custom_datum(datum: CustomDatum) -> dict[str, Any]:
 def _goal(goal: Goal) -> dict[str, Any]:
     written: dict[str, Any] = {"key": goal.key}
     _put_id(written, "id", goal.id, "goal", goal.key)
-    return written | ({"name": goal.name} if goal.name else {})
+    written |= {"name": goal.name} if goal.name else {}
+    return written | ({"multiple": True} if goal.multiple else {})
 
 
 def _holdout(holdout: Holdout) -> Any:

@@ -16,6 +16,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from kameleoon.server.counting import FINE_S, NO_GOAL, ArrivedRequest, uncount
+from kameleoon.server.lines import Conversion, Exposure, read_fact
 from kameleoon.server.schema import COUNTERS, SCHEMA, SCHEMA_VERSION
 from kameleoon.server.stored import Change, GoalTotals, Moment, StoredEvent, VariationTotals
 
@@ -354,6 +355,43 @@ class Storage:
             for number, request, code, time_ms, kind, parameters, is_bot in rows
         ]
 
+    def exposed_visitors(
+        self, site: str, experiments: Iterable[int], *, after: int, most: int = 500
+    ) -> tuple[int | None, list[list[tuple[int, Exposure | Conversion | None]]]]:
+        """
+        What is stored of visitors that were assigned in experiments, some at a time, so that nobody waits long meanwhile.
+
+        Args:
+            site: Site code.
+            experiments: Their ids.
+            after: 0 at first, then what the call before gave.
+            most: Visitors at most.
+
+        Returns:
+            Where to go on, None at the end; and of each visitor the events of people, not bots, in the order of time, as
+            `VisitResults.add` takes them.
+        """
+        numbers = list(experiments)
+        with self._lock:
+            visitors = [
+                visitor
+                for (visitor,) in self._connection.execute(
+                    "SELECT DISTINCT visitor FROM assignments JOIN visitors ON visitors.id = visitor"  # noqa: S608 - question marks
+                    f" WHERE visitor > ? AND site = ? AND experiment IN ({_places(numbers)}) ORDER BY visitor LIMIT ?",
+                    (after, site, *numbers, most),
+                )
+            ]
+            rows = self._connection.execute(
+                "SELECT visitor, time_ms, type, parameters FROM events"  # noqa: S608 - question marks
+                f" WHERE visitor IN ({_places(visitors)}) AND NOT is_bot ORDER BY visitor, time_ms, type = 'conversion', id",
+                visitors,
+            ).fetchall()
+        found = [
+            [(time_ms, _fact(kind, parameters)) for _, time_ms, kind, parameters in of_visitor]
+            for _, of_visitor in groupby(rows, key=lambda row: row[0])
+        ]
+        return (visitors[-1] if len(visitors) == most else None), found
+
     def linked(self, site: str, identifier: str) -> list[str]:
         """Codes of the visitors that were linked to *identifier*, the last one first."""
         with self._lock:
@@ -363,6 +401,17 @@ class Storage:
                 (site, identifier),
             ).fetchall()
         return [str(code) for (code,) in rows]
+
+
+def _places(values: list[int]) -> str:
+    return ",".join("?" * len(values))
+
+
+def _fact(kind: str, parameters: str) -> Exposure | Conversion | None:
+    if kind not in {"experiment", "conversion"}:
+        return None
+    fact = read_fact(kind, json.loads(parameters))
+    return fact if isinstance(fact, Exposure | Conversion) else None
 
 
 def _now_ms() -> int:

@@ -26,7 +26,7 @@ flags:
 WANTED = """
 project: {site_code: shop123456}
 environments: [production, staging]
-goals: [{key: purchase, id: 1001}, {key: signup}]
+goals: [{key: purchase, id: 1001, multiple: true}, {key: signup, multiple: true}]
 segments:
   buyers: {all: [{converted: signup}, {segment: phones}]}
   phones: {device: phone}
@@ -57,7 +57,10 @@ def test_a_file_is_applied_once_and_pulled_back(server, tmp_path, capsys):
     assert main(["pull", "shop123456", "--output", str(pulled), "--url", server.url]) == 0
     captured = capsys.readouterr()
     assert captured.err == ""
+    assert "multiple: false -> true" in captured.out
     assert {flag.key for flag in parse_project(pulled.read_text()).flags} == {"old", "same", "checkout"}
+    assert [goal.multiple for goal in parse_project(pulled.read_text()).goals] == [True, True]
+    assert [goal.multiple for goal in server.project.goals] == [True, True]
     assert main(["plan", str(pulled), "--url", server.url]) == 0
     assert "left alone" not in capsys.readouterr().out
 
