@@ -25,6 +25,12 @@ TABLE = [
     ("equals", 3, "3.0", False, True),
     ("equals", "3", 3.0, True, False),
     ("equals", "null", None, True, False),
+    ("equals", "[object Object]", {}, True, False),
+    ("less", None, None, False, True),
+    ("lessEqual", None, None, True, False),
+    ("less", True, False, True, False),
+    ("lessEqual", "a", "a", True, False),
+    ("less", "a", "a", False, True),
     ("equalsNumber", 5, "5", True, False),
     ("matches", "a.c", "abc", False, True),
     ("less", "10", "9", True, False),
@@ -79,6 +85,12 @@ def test_comparison(name, target, value, plain, negated, rule):
     data = {} if value is ABSENT else {"k": value}
     assert compiled(rule("k", name, target))[0](data) is plain
     assert compiled(rule("k", name, target, negated=True))[0](data) is negated
+
+
+@pytest.mark.parametrize(("rules", "told"), [(None, 0), ({}, 0), ({"OR": []}, 0), ([], 1), ({"OR": None}, 1)])
+def test_no_rules_are_nothing_to_tell(rules, told):
+    """What is no tree is out of service; having no rules is not."""
+    assert len(compiled(rules)[1]) == told
 
 
 @pytest.mark.parametrize(
@@ -161,6 +173,63 @@ def test_a_rule_type_without_key_needs_a_provider(rule):
     assert compiled(rules, {"country": lambda data: data["missing"]})[0]({}) is False
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        ZeroDivisionError,
+        RecursionError,
+        OSError,
+        StopIteration,
+        Exception,
+        AssertionError,
+    ],
+)
+def test_whatever_a_provider_raises_is_no_match(rule, error):
+    """Also negated, and whatever it gives that is not as from JSON is compared or no match."""
+
+    def raising(_data):
+        raise error
+
+    for negated in (False, True):
+        rules = rule(None, "equals", "FR", rule_type="country", negated=negated)
+        assert compiled(rules, {"country": raising})[0]({}) is False
+
+    class Hostile:
+        def __eq__(self, other):
+            raise error
+
+        def __bool__(self):
+            raise error
+
+        __hash__ = None
+
+    for name in OPERATORS:
+        for value in (object(), Hostile(), {1, 2}, b"FR", [Hostile()], float("nan"), 1 << 5000):
+            rules = rule(None, name, "FR", rule_type="country")
+            assert compiled(rules, {"country": lambda _data, value=value: value})[0]({}) in (True, False)
+
+
+def test_an_exclusion_that_names_nothing(rule):
+    """A rule on another experience without its key, or without `negated`, is told, and the next such rule counts."""
+    problems = []
+    compiler = RuleCompiler({}, problems.append)
+    rules = rule(None, "equals", 5, rule_type="bucketed_into_experience_key")
+    (block,) = rules["OR"][0]["AND"]
+    good = rule(None, "equals", "other", rule_type="bucketed_into_experience_key", negated=True)["OR"][0]["AND"][0][
+        "OR_WHEN"
+    ][0]
+    block["OR_WHEN"] += [{**good, "matching": {"match_type": "equals"}}, good]
+    found = compiler.exclusion("rules", rules)
+    assert (found.experience_key, found.is_negated) == ("other", True)
+    assert [str(one) for one in problems] == [
+        "rules: a rule of type bucketed_into_experience_key without a key or without `negated`"
+    ] * 2
+
+
 @settings(deadline=None, max_examples=300)
 @given(
     st.sampled_from(sorted(OPERATORS)),
@@ -189,7 +258,7 @@ def test_no_value_makes_a_comparison_raise(name, target, value):
         (1.0, "1"), (1.5, "1.5"), (-0.0, "0"), (1e21, "1e+21"), (1e20, "100000000000000000000"), (1e-7, "1e-7"), (0.000001, "0.000001"),
         (-12.5, "-12.5"), (123456789.25, "123456789.25"), (1.25e-9, "1.25e-9"), (2**53 + 1, "9007199254740992"), (10**30, "1e+30"),
         (10**400, "Infinity"), (float("nan"), "NaN"), (True, "true"), (None, "null"), ([1, None, [2, "x"]], "1,,2,x"),
-        ({"a": 1}, "[object Object]"),
+        ({"a": 1}, "[object Object]"), (1, "1"), (0.1, "0.1"), (0, "0"), (123e-9, "1.23e-7"), (float("-inf"), "-Infinity"), (-(2**53), "-9007199254740992"),
     ],
 )  # fmt: skip
 def test_text_of_a_value(value, text):
@@ -206,6 +275,9 @@ def test_numbers_at_the_start_of_a_text():
 def test_sameness_is_strict():
     """Lists are never the same, and neither are 1 and true."""
     assert is_same(None, None)
+    assert not is_same(None, 5)
+    assert not is_same(5, None)
+    assert not is_same(None, "")
     assert not is_same([], [])
     assert not is_same(1, True)
     assert not is_same("1", 1)
@@ -217,6 +289,9 @@ def test_sameness_is_strict():
     [
         (r"^\d+$", "12", True), (r"^\d+$", "١٢", False), (r"^\w+$", "é", False), (r"^\W$", "é", True), (r"[^\w]", "é", True),
         (r"(?<y>a)\k<y>", "aa", True), (r"(a)\1", "aa", True), (r"a$", "a\n", False), (r"a.b", "a\rb", False), (r"[\d-]", "-", True),
+        (r"^[\d]$", "5", True), (r"[\d]", "d", False), (r"^[\D]$", "d", True), (r"[\D]", "5", False), (r"[\W]", "a", False), (r"^[\W]$", "-", True),
+        (r"\D", "5", False), (r"\D", "x", True), (r"\Bat", "cat", True), (r"\Bat", "at", False), (r"[\b]", "\b", True), (r"[\B]", "b", True),
+        (r"[^]x", "\nx", True), (r"^a{2,}$", "aaa", True), (r"^a{1,2}$", "aaa", False), (r"^a{x}$", "a{x}", True), (r"[^\d]", "x", True), (r"[^\d]", "5", False),
         (r"É", "é", True), (r"\bcat\b", "a cat!", True), (r"\bcat\b", "scat", False), (r"x{,2}", "x{,2}", True), (r"a{2}", "baab", True),
         (r"[[]", "[", True), (r"[]", "x", False), (r"[^]", "\n", True), (r"\/\-\@\A", "/-@a", True), (r"\u0041\x42\cJ", "ab\n", True),
         (r"(?=a)a(?!b)", "ac", True), (r"a+?", "a", True), (r"(?:a|b)*c", "abc", True), (r"a|b&&[c&&d]", "a", True),

@@ -185,6 +185,25 @@ def test_mutual_exclusion_decides_alone(project, experience, rule, negated, buck
     assert (decide(root, state).variation is not None) is negated
 
 
+def test_what_is_not_in_the_project_is_told(project, experience):
+    """Locations and features that an experience names and nobody knows, ids that are none, a second experience of one key."""
+    arms = [{"id": 6.0, "changes": [feature_change(99), {"type": "fullStackFeature", "data": {}}]}]
+    raw = experience(locations=["gone", [1]], audiences=[None, "also gone"], variations=arms)
+    ruleset = compile_project(project(experiences=[raw, experience(id="5002"), experience(id="5003", key="")]))
+    told = {problem.place: problem.reason for problem in ruleset.problems}
+    assert told["experiences[5001].variations[0].changes[1]"] == "it names no feature"
+    assert ruleset.experiences["exp"].experience.variations[0].id == "6"
+    assert list(ruleset.experiences) == ["exp"]
+    reasons = [str(problem) for problem in ruleset.problems]
+    for text in (
+        "experiences[5001].locations: some of them are not in the project", "experiences[5001].locations: something in it is not an id",
+        "experiences[5001].audiences: something in it is not an id", "experiences[5002]: no key of its own", "experiences[5003]: no key of its own",
+    ):  # fmt: skip
+        assert any(one.startswith(text) for one in reasons)
+    whole = compile_project(project(locations=[{"id": "7"}], experiences=[experience(locations=["7"])]))
+    assert whole.problems == ()
+
+
 def test_segments_are_matched_by_membership(project, rule):
     """Membership is worked out when asked, for each segment; without data the visitor is in all named ones."""
     segments = [{"id": str(n), "key": f"s{n}", "rules": rule("n", "equals", n)} for n in (1, 2, 3)]

@@ -196,6 +196,42 @@ def test_a_secret_that_is_wrong_is_said_once_and_loses_nothing(service, tmp_path
         wait_until(lambda: service.events == [exposure("a")])
 
 
+@pytest.mark.parametrize("threads", [None, False])
+def test_without_a_directory_events_are_kept_while_the_client_lives(service, monkeypatch, caplog, threads):
+    """They are pending meanwhile, one line says why, and they go out by themselves once the secret is right again."""
+    monkeypatch.setattr("kameleoon.destinations.convert.NO_ACCESS_WAIT_S", 0.3)
+    with open_client(service, multi_threading=threads) as client:
+        assert client.wait_init(5000)
+        service.secret = "another"
+        client.get_variation("a", "checkout")
+        client.track_conversion("a", "order")
+        result = client.flush(timeout=0.2).destinations["convert"]
+        assert (result.sent, result.pending, result.dropped) == (0, 2, 0)
+        client.track_conversion("b", "order")
+        client.flush(timeout=0.2)
+        wait_until(lambda: client.flush(timeout=0.05) and service.refused.count("wrong secret") >= 2)
+        assert client.stats().destinations["convert"].pending == 3
+        assert caplog.text.count("Convert does not take events (status 401)") == 1
+        service.secret = "s3cr3t"
+        wait_until(lambda: client.flush(timeout=5.0).is_complete)
+        assert client.stats().destinations["convert"].dropped == 0
+    assert [code for code, _ in by_visitor(service)] == ["a", "a", "b"]
+    assert "s3cr3t" not in caplog.text
+
+
+def test_what_is_left_at_the_end_is_said(service, caplog):
+    """Without a directory it is lost then: counted, and told in the log rather than silently gone."""
+    with open_client(service) as client:
+        assert client.wait_init(5000)
+        service.secret = "another"
+        client.get_variation("a", "checkout")
+        client.track_conversion("a", "order")
+        client.flush(timeout=0.2)
+    stats = client.stats().destinations["convert"]
+    assert (stats.queued, stats.sent, stats.pending) == (2, 0, 2)
+    assert "2 events for destination 'convert' 'could not be sent'" in caplog.text
+
+
 def test_events_outlive_the_process(service, tmp_path):
     """With `data_dir`, what could not be sent is sent by the next process."""
     with open_client(service, data_dir=tmp_path) as client:

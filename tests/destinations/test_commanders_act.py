@@ -103,6 +103,74 @@ def test_each_rule_of_the_check(code, changes):
     assert refused.value.code == code
 
 
+STANDARD = {
+    "page_view": "page_type", "login": "", "sign_up": "", "search": "search_term", "select_content": "", "generate_lead": "",
+    "view_item": "revenue currency items", "view_item_list": "items", "select_item": "items", "add_to_cart": "value currency items",
+    "remove_from_cart": "items", "view_cart": "items", "add_to_wishlist": "items", "begin_checkout": "revenue value currency items",
+    "add_payment_info": "payment_method", "add_shipping_info": "value currency items",
+    "purchase": "id type value revenue currency payment_method status items", "refund": "id type value revenue currency",
+    "ad_view": "medium source", "ad_click": "medium source",
+}  # fmt: skip
+"""Required root properties of the standard events, as documented."""
+
+RECOMMENDED = {
+    "page_type": "home landing product_list product content_list content search funnel success funnel_confirmation account cart legal",
+    "payment_method": "by_invoice by_bank_transfer_in_advance card check_in_advance cod coupon direct_debit online_payment_system other",
+    "status": "canceled delivered in_progress partially_delivered partially_returned partially_shipped pending_shipment returned shipped pending",
+}
+
+
+@pytest.mark.parametrize("name", STANDARD)
+def test_what_standard_events_require(name):
+    """Each has what it requires, and is refused without any of it; not strict, it is warned of and sent."""
+    good = {
+        "currency": "EUR",
+        "items": [ITEM],
+        "value": 2,
+        "revenue": 1.5,
+        "payment_method": "card",
+        "status": "shipped",
+    }
+    good = {key: good.get(key, "home" if key == "page_type" else "x") for key in STANDARD[name].split()}
+    assert set(STANDARD) == STANDARD_NAMES
+    assert checked({"event_name": name, **good})[1] == []
+    for key in good:
+        partial = {other: value for other, value in good.items() if other != key}
+        code = "V08" if key == "currency" else "V09"
+        with pytest.raises(EventRefused, match=code):
+            checked({"event_name": name, **partial})
+        if code == "V09":
+            assert checked({"event_name": name, **partial}, is_strict=False)[1] == ["V09"]
+            with pytest.raises(EventRefused, match=r"V0[89]"):
+                checked({"event_name": name, **good, key: [] if key == "items" else None})
+
+
+@pytest.mark.parametrize("wrong", [[], {}, [5], [{**ITEM, "id": ""}], [{**ITEM, "quantity": "1"}], [{**ITEM, "quantity": True}], [{"id": "1", "quantity": 1}],
+    [{**ITEM, "product": {"id": "1", "name": "n", "price": "2"}}], [{**ITEM, "product": {"name": "n", "price": 2}}], [ITEM, {}]])  # fmt: skip
+def test_items_have_what_they_require(wrong):
+    """Id, quantity and a product with id, name and price; of a refund they may be left out, and are looked at if there."""
+    for name, more in [
+        ("view_cart", {}),
+        ("refund", {"id": "1", "type": "x", "value": 1, "revenue": 1, "currency": "EUR"}),
+    ]:
+        with pytest.raises(EventRefused, match="V09"):
+            checked({"event_name": name, **more, "items": wrong})
+        checked({"event_name": name, **more, "items": [ITEM]})
+
+
+def test_recommended_values_are_not_warned_of():
+    """Each documented one; others are, on the events that have such a list."""
+    purchase = dict.fromkeys(("id", "type"), "x") | {"value": 2, "revenue": 1, "currency": "EUR", "items": [ITEM]}
+    events = {
+        "page_type": {"event_name": "page_view"}, "payment_method": {"event_name": "add_payment_info"},
+        "status": {"event_name": "purchase", "payment_method": "card", **purchase},
+    }  # fmt: skip
+    for key, values in RECOMMENDED.items():
+        assert [checked({**events[key], key: value})[1] for value in values.split()] == [[]] * len(values.split())
+        assert checked({**events[key], key: "of the future"})[1] == ["V14"]
+    assert checked({"status": "of the future"})[1] == []
+
+
 def test_nesting_and_non_objects_are_refused():
     """Twenty levels are the most, and an event is an object."""
     deep = "x"
@@ -162,15 +230,29 @@ def test_a_batch_of_500000_bytes_is_the_largest(act, collector, sender, exposure
     assert collector.refused == []
 
 
-def test_accounts_without_batches_get_single_events(act, collector, sender, exposure):
-    """Where batches are not known, everything goes one by one, in order, once."""
-    collector.has_batch = False
+@pytest.mark.parametrize(("status", "count"), [(404, 5), (405, 5), (400, 1)])
+def test_accounts_without_batches_get_single_events(act, collector, sender, exposure, caplog, status, count):
+    """Where batches are not known, or a checked event is refused in one alone, all goes one by one, in order, once; it is said once."""
+    collector.faults.append((status, {}))
     forwarder = Forwarder(act(mode="batch"))
-    for number in range(1, 6):
+    for number in range(1, count + 1):
         forwarder.offer(exposure(number))
     run(forwarder.deliver(at_once=True), sender)
-    assert [event["experiment_id"] for event in collector.events] == ["1", "2", "3", "4", "5"]
-    assert [target.split("?")[0] for target in collector.targets] == ["POST /events/batch"] + ["POST /events"] * 5
+    forwarder.offer(exposure(9))
+    run(forwarder.deliver(at_once=True), sender)
+    assert [event["experiment_id"] for event in collector.events] == [*map(str, range(1, count + 1)), "9"]
+    targets = [target.split("?")[0] for target in collector.targets]
+    assert targets == ["POST /events/batch"] + ["POST /events"] * (count + 1)
+    assert caplog.text.count(f"batches are refused (status {status}); events go one by one from now on") == 1
+
+
+def test_a_batch_has_at_most_500_events(act, collector, sender, exposure):
+    """However small they are."""
+    forwarder = Forwarder(act(mode="batch"))
+    for number in range(501):
+        forwarder.offer(exposure(number))
+    run(forwarder.deliver(at_once=True), sender)
+    assert sorted(len(json.loads(body)["batch"]) for body in collector.bodies) == [1, 500]
 
 
 def test_a_refused_event_is_found_in_its_batch(act, collector, sender, exposure):

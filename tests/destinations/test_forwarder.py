@@ -258,6 +258,27 @@ def test_a_batch_is_given_up_after_its_attempts(feed):
     assert (forwarder.counters["dropped exhausted"], forwarder.counters["sent"], forwarder.pending) == (2, 1, 0)
 
 
+def test_what_became_of_events_is_counted(feed):
+    """Taken in, sent, left out, retried, given up: each once."""
+    destination = Scripted(RETRY, batch_events=2)
+    destination.map = lambda event: None if event.experiment_id == "2" else event.experiment_id
+    forwarder, clock, deliver, _ = feed(destination, 3)
+    assert forwarder.counters == {"queued": 3}
+    deliver(at_once=True)
+    clock.now += 1
+    deliver(at_once=True)
+    assert forwarder.counters == {"queued": 3, "left out": 1, "requests": 2, "retried": 1, "sent": 2, "bytes": 2}
+
+
+def test_a_fault_is_counted_as_a_retry(feed):
+    """As is any attempt that is made again."""
+    forwarder, clock, deliver, _ = feed(Scripted(ValueError()), 1)
+    deliver(at_once=True)
+    clock.now += 1
+    deliver(at_once=True)
+    assert (forwarder.counters["retried"], forwarder.counters["requests"], forwarder.counters["sent"]) == (1, 2, 1)
+
+
 def test_a_closed_destination_is_left_alone(feed):
     """One batch is given up, the others wait for the end of the pause."""
     destination = Scripted(Result(Verdict.CLOSED, "status 403", 60.0), batch_events=1)

@@ -12,7 +12,8 @@ import sys
 import pytest
 
 from kameleoon._transport.flow import run
-from kameleoon.destinations import EventRefused, Feed, Forwarder, FunctionDestination, JsonLines, Webhook
+from kameleoon._transport.message import Response, TransportError, TransportErrorKind
+from kameleoon.destinations import EventRefused, Feed, Forwarder, FunctionDestination, JsonLines, Verdict, Webhook, post
 from kameleoon.destinations.webhook import sign, verify
 from kameleoon.exceptions import ConfigException
 
@@ -69,6 +70,35 @@ def test_verifying():
     assert not verify("t", headers, b"body", now_s=NOW_S)
     assert not verify("s", {}, b"body", now_s=NOW_S)
     assert not verify("s", {**headers, "X-KAMELEOON-SIGNATURE": "v1=é"}, b"body", now_s=NOW_S)
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict"),
+    [
+        (200, Verdict.SENT), (204, Verdict.SENT), (299, Verdict.SENT), (301, Verdict.CLOSED), (307, Verdict.CLOSED), (400, Verdict.SPLIT), (401, Verdict.CLOSED),
+        (403, Verdict.CLOSED), (404, Verdict.CLOSED), (405, Verdict.CLOSED), (408, Verdict.RETRY), (409, Verdict.CLOSED), (410, Verdict.CLOSED),
+        (413, Verdict.SPLIT), (422, Verdict.SPLIT), (425, Verdict.RETRY), (429, Verdict.RETRY), (430, Verdict.CLOSED), (500, Verdict.RETRY), (503, Verdict.RETRY),
+    ],
+)  # fmt: skip
+def test_what_an_answer_means(status, verdict):
+    """The table of the documentation; only a wait that is asked for, or a closed door, says how long."""
+    flow = post("https://x.test/", {}, b"[]")
+    assert next(flow).timeout_s == 10
+    with pytest.raises(StopIteration) as stop:
+        flow.send(Response(status, {"retry-after": "7"}, b"whatever"))
+    found, result = stop.value.value
+    assert (found, result.verdict) == (status, verdict)
+    assert result.wait_s == {Verdict.RETRY: 7, Verdict.CLOSED: 60}.get(verdict)
+
+
+def test_no_answer_is_tried_again():
+    """Whatever the reason."""
+    flow = post("https://x.test/", {}, b"[]")
+    request = next(flow)
+    with pytest.raises(StopIteration) as stop:
+        flow.throw(TransportError.of(request, TransportErrorKind.TIMEOUT, "10 s"))
+    assert stop.value.value[0] is None
+    assert stop.value.value[1].verdict is Verdict.RETRY
 
 
 def test_an_event_too_large_for_the_webhook(exposure):
