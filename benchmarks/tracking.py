@@ -33,6 +33,7 @@ from event_sink import Sink
 from kameleoon import CustomData
 from kameleoon._tracking.lines import make_nonce
 from kameleoon._visitor.facts import Told
+from kameleoon._visitor.record import Assignment
 from kameleoon.stores import MemoryStore, RedisStore
 from kameleoon.stores.memory import MOST_AWAKE, SLEEP_AFTER_S
 
@@ -109,7 +110,7 @@ def arrive(store, clock, places):
         code = f"{place:016x}"
         now_ms = time.time_ns() // 1_000_000
         visitor = store.write(code, [Told(CustomData(1, f"value {place}"), now_ms)], now_ms)
-        store.assign(code, visitor, 7, 70, False, True, time.time_ns() // 1_000_000)
+        store.assign(code, visitor, Assignment(7, 70, False, 0, False), True, time.time_ns() // 1_000_000)
         store.claim([code], consent_required=False)
         clock.now += 0.0005
         if place % 2_000 == 1_999:

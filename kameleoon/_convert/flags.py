@@ -84,6 +84,8 @@ class ConvertFlag:
         "model",
     )
 
+    settled_by = None
+
     is_enabled = True
 
     def __init__(self, key: str, compiled: CompiledFeature, ids: Ids, *, is_feature: bool) -> None:

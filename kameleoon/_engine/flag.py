@@ -171,6 +171,7 @@ class CompiledFlag:
     Attributes:
         decide: See `AnyFlag.decide`.
         model: The model, without its variations.
+        settled_by: See `AnyFlag.settled_by`.
     """
 
     __slots__ = (
@@ -184,6 +185,7 @@ class CompiledFlag:
         "key",
         "model",
         "rules",
+        "settled_by",
     )
 
     def __init__(self, flag: Flag, around: Surroundings) -> None:
@@ -211,6 +213,7 @@ class CompiledFlag:
         self._bucketing_index = around.bucketing_index(flag)
         self.rules = tuple(self._compile_rule(rule, around) for rule in flag.rules)
         self._by_default: Answer = (self.default, None)
+        self.settled_by: Rule | None = None
         self.decide = self._make_decide()
 
     def _make_decide(self) -> Decide:
@@ -229,6 +232,8 @@ class CompiledFlag:
             return fully
         steps = tuple(self._step(rule) for rule in self.rules)
         if len(steps) == 1:
+            if self.rules[0].matches is None:
+                self.settled_by = self.rules[0].model
             return _one_rule(steps[0], by_default, fully)
 
         def decide(record: VisitorRecord | None, code: str, now_ms: int) -> Answer:

@@ -41,6 +41,14 @@ class AnyFlag(Protocol):
         """
 
     @property
+    def settled_by(self) -> Rule | None:
+        """
+        The rule whose answer a visitor keeps for as long as his record is plain, since it follows from his code alone.
+
+        ``None`` when the flag has more than one rule, or anything else about a visitor can decide.
+        """
+
+    @property
     def is_enabled(self) -> bool:
         """Whether the flag is enabled in the environment."""
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from kameleoon._engine.choice import Refusal
 from kameleoon._runtime.intake import check_code
 from kameleoon._visitor.facts import Forced, InSegments, Simulated
-from kameleoon._visitor.record import Forcing, Simulation
+from kameleoon._visitor.record import Assignment, Forcing, Simulation
 from kameleoon.cookies import read_simulation
 from kameleoon.exceptions import (
     FeatureEnvironmentDisabled,
@@ -31,6 +31,7 @@ from kameleoon.types.reason import Reason
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from kameleoon._datafile.model import Rule
     from kameleoon._engine.choice import Choice
     from kameleoon._engine.seam import AnyFlag, AnyRuleset
     from kameleoon._runtime.configuration import Configuration
@@ -126,23 +127,22 @@ class Evaluation:
                 flag = self.flag(feature_key)
             visitor = read(code)
             now = clock_ns() // 1_000_000
+            if visitor is None:
+                record = None
+            else:
+                if flag.settled_by is not None:
+                    again = _given_again(visitor, flag.settled_by, track, now)
+                    if again is not None:
+                        return again
+                record = visitor.record
             try:
-                choice, held = flag.decide(None if visitor is None else visitor.record, code, now)
+                choice, held = flag.decide(record, code, now)
             except UnicodeEncodeError as error:
                 raise VisitorCodeInvalid(f"cannot be encoded as UTF-8: {error.reason}") from None
             if held is not None:
                 visitor = self._hold(code, visitor, held, track, now)
             if choice.is_stored:
-                # Spelt out rather than `_assign`, to save a call.
-                assign(
-                    code,
-                    visitor,
-                    choice.experiment_id,  # type: ignore[arg-type]  # what is stored has both ids
-                    choice.variation_id,  # type: ignore[arg-type]
-                    choice.is_delivery,
-                    track,
-                    now,
-                )
+                assign(code, visitor, choice, track, now)
             return choice
 
         return decide_tracked
@@ -153,7 +153,12 @@ class Evaluation:
         visitor = self._store.read(code)
         now = time.time_ns() // 1_000_000
         for key in ruleset.flag_keys:
-            choice, visitor = self._decide(code, ruleset.flag(key), visitor, now, save, track)
+            flag = ruleset.flag(key)
+            choice = None
+            if save and visitor is not None and flag.settled_by is not None:
+                choice = _given_again(visitor, flag.settled_by, track, now)
+            if choice is None:
+                choice, visitor = self._decide(code, flag, visitor, now, save, track)
             if choice.refusal is None:
                 yield key, choice
 
@@ -169,7 +174,7 @@ class Evaluation:
             if held is not None:
                 visitor = self._hold(code, visitor, held, track, now)
             if choice.is_stored:
-                visitor = self._assign(code, visitor, choice, track, now)
+                visitor = self._store.assign(code, visitor, choice, track, now)
         return choice, visitor
 
     def _hold(
@@ -177,15 +182,8 @@ class Evaluation:
     ) -> Visitor | None:
         for choice in held:
             if choice.is_stored:
-                visitor = self._assign(code, visitor, choice, track or choice.is_always_sent, now)
+                visitor = self._store.assign(code, visitor, choice, track or choice.is_always_sent, now)
         return visitor
-
-    def _assign(self, code: str, visitor: Visitor | None, choice: Choice, unsent: bool, now: int) -> Visitor:
-        assert choice.experiment_id is not None
-        assert choice.variation_id is not None
-        return self._store.assign(
-            code, visitor, choice.experiment_id, choice.variation_id, choice.is_delivery, unsent, now
-        )
 
     def explain(self, code: str, feature_key: str) -> Explanation:
         """
@@ -336,6 +334,34 @@ class Evaluation:
     def _record(self, code: str) -> VisitorRecord | None:
         visitor = self._store.read(code)
         return None if visitor is None else visitor.record
+
+
+def _given_again(visitor: Visitor, rule: Rule, track: bool, now: int) -> Choice | None:
+    """
+    What *rule* gave the visitor before, given once more.
+
+    Args:
+        visitor: The visitor as the store gave him.
+        rule: `AnyFlag.settled_by`.
+        track: Whether it is to be sent.
+        now: Milliseconds since 1970.
+
+    Returns:
+        ``None`` when it must be decided, or the store told.
+    """
+    # Codes that share a record are not drawn by themselves.
+    if visitor.joined is not None or not visitor.is_plain:
+        return None
+    given = visitor.assignments
+    known = given if type(given) is Assignment else given.get(rule.experiment_id)  # type: ignore[arg-type]
+    if known is None:
+        return None
+    choice: Choice | None = known.given  # type: ignore[assignment]  # the store had it from here
+    if choice is None or choice.rule is not rule:
+        return None
+    known.time_ms = now
+    known.unsent = track
+    return None if visitor.is_stale else choice
 
 
 def _flag(ruleset: AnyRuleset, feature_key: str) -> AnyFlag:

@@ -46,7 +46,7 @@ def merge(record: VisitorRecord, other: VisitorRecord) -> None:
         record.add_conversion(converted)
     for experiment_id, given in list(other.assignments.items()):
         if experiment_id not in record.assignments:
-            record.give(replace(given, unsent=False))
+            record.give(replace(given, unsent=False, given=None))
     for key, shown in other.personalizations.items():
         record.own("personalizations").setdefault(key, shown)
     for segment_id in other.segments:

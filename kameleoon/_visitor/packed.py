@@ -61,7 +61,7 @@ def pack(visitor: Visitor) -> bytes | None:
 def unpack(packed: bytes) -> Visitor:
     """The visitor that `pack` was given."""
     last_s, is_unique, started_ms, is_plain, custom_data, assignments, unsent, rare = _read(packed)
-    record = VisitorRecord(started_ms)
+    visitor = record = Visitor.alone(started_ms, last_s, is_unique=is_unique)
     record.is_plain = is_plain
     for parts in custom_data:
         record.keep_custom_data(to_custom_data(parts))
@@ -71,7 +71,7 @@ def unpack(packed: bytes) -> Visitor:
         record.unsent = set(unsent)
     if rare is not None:
         _to_rare(record, *rare)
-    return Visitor(record, last_s, is_unique=is_unique)
+    return visitor
 
 
 def last_seen(packed: bytes) -> float:

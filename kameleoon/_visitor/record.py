@@ -11,10 +11,10 @@ mapping of one item is no dictionary, and what few visitors have lies apart.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import attrgetter
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar, cast
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Sequence
@@ -68,6 +68,22 @@ class One(Mapping[Key, Value], Generic[Key, Value]):
         return key == self._key
 
 
+class Given(Protocol):
+    """What an evaluation gave a visitor to remember."""
+
+    @property
+    def experiment_id(self) -> int | None:
+        """The experiment; never ``None`` here."""
+
+    @property
+    def variation_id(self) -> int | None:
+        """The variation; never ``None`` here."""
+
+    @property
+    def is_delivery(self) -> bool:
+        """Whether a targeted delivery gave it."""
+
+
 @dataclass(slots=True)
 class Assignment(Mapping[int, "Assignment"]):
     """
@@ -85,6 +101,7 @@ class Assignment(Mapping[int, "Assignment"]):
         is_delivery: Whether a targeted delivery gave it; ``None`` when the service told of it.
         time_ms: When, in milliseconds since 1970.
         unsent: Whether it is still to be sent.
+        given: What the evaluation gave, where that is known: it need not be worked out again.
     """
 
     experiment_id: int
@@ -92,6 +109,20 @@ class Assignment(Mapping[int, "Assignment"]):
     is_delivery: bool | None
     time_ms: int
     unsent: bool
+    given: Given | None = field(default=None, compare=False, repr=False)
+
+    def renew(self, given: Given, unsent: bool, now_ms: int) -> bool:
+        """Take over that the same was given again; ``False``, and nothing done, when it is something else."""
+        if (
+            self.variation_id != given.variation_id
+            or self.experiment_id != given.experiment_id
+            or self.is_delivery != given.is_delivery
+        ):
+            return False
+        self.time_ms = now_ms
+        self.unsent = unsent
+        self.given = given
+        return True
 
     def __getitem__(self, experiment_id: object) -> Assignment:
         if experiment_id == self.experiment_id:
@@ -368,49 +399,84 @@ class VisitorRecord:
             self.unsent.discard(key)
 
 
-class Visitor:
+class Visitor(VisitorRecord):
     """
-    One visitor code and the record it leads to.
+    One visitor code and the record it leads to: itself, as nearly always, or one that it shares with other codes.
+
+    Two objects, one for the code and one for the record, would cost half as much again for every new visitor.
+
+    Args:
+        record: A record of its own or another code's; see `alone` for a visitor that is his own.
+        last_s: Last activity.
+        is_unique: Whether the code is a cross-device identifier.
 
     Attributes:
-        record: What is known; may be shared with other codes.
+        joined: The record, when it is another object; else ``None``. What `VisitorRecord` has is not there then.
         last_s: Last activity of this code, in seconds of the store's own clock.
         is_unique: Whether the code is a cross-device identifier, ``UniqueIdentifier(True)``.
         is_stale: Whether the store has another object for the visitor by now: what is written into this one is lost.
     """
 
-    __slots__ = ("is_stale", "is_unique", "last_s", "record")
+    __slots__ = ("is_stale", "is_unique", "joined", "last_s")
+
+    joined: VisitorRecord | None
 
     def __init__(self, record: VisitorRecord, last_s: float, *, is_unique: bool = False) -> None:
-        self.record = record
+        self.joined = record
         self.last_s = last_s
         self.is_unique = is_unique
         self.is_stale = False
 
+    @classmethod
+    def alone(cls, started_ms: int, last_s: float, *, is_unique: bool = False) -> Visitor:
+        """A visitor who is his own record, of whom nothing is known yet."""
+        visitor = _new(cls)
+        VisitorRecord.__init__(visitor, started_ms)
+        visitor.joined = None
+        visitor.last_s = last_s
+        visitor.is_unique = is_unique
+        visitor.is_stale = False
+        return visitor
 
-def visitor_given(
-    experiment_id: int, variation_id: int, is_delivery: bool, unsent: bool, now_ms: int, now_s: float
-) -> Visitor:
+    @property
+    def record(self) -> VisitorRecord:
+        """What is known; may be shared with other codes."""
+        return self if self.joined is None else self.joined
+
+    @record.setter
+    def record(self, record: VisitorRecord) -> None:
+        self.joined = record
+
+
+def assignment_of(given: Given, unsent: bool, now_ms: int, *, is_kept: bool = False) -> Assignment:
+    """What is remembered of *given*; *is_kept* says whether it is itself."""
+    assert given.experiment_id is not None
+    assert given.variation_id is not None
+    kept = given if is_kept else None
+    return Assignment(given.experiment_id, given.variation_id, given.is_delivery, now_ms, unsent, kept)
+
+
+def visitor_given(given: Given, unsent: bool, now_ms: int, now_s: float) -> Visitor:
     """
     A visitor of whom one assignment is known, made by the first evaluation of each.
 
-    Calling the three classes would take as long again as all the rest of it, so that their attributes are set here.
+    Calling the classes would take as long again as all the rest of it, so that their attributes are set here.
     """
     assignment = _new(Assignment)
-    assignment.experiment_id = experiment_id
-    assignment.variation_id = variation_id
-    assignment.is_delivery = is_delivery
+    assignment.experiment_id = given.experiment_id  # type: ignore[assignment]  # see `Given`
+    assignment.variation_id = given.variation_id  # type: ignore[assignment]
+    assignment.is_delivery = given.is_delivery
     assignment.time_ms = now_ms
     assignment.unsent = unsent
-    record = _new(VisitorRecord)
-    record.started_ms = now_ms
-    record.is_plain = True
-    record.assignments = assignment
-    record.custom_data = NO_ITEMS
-    record.unsent = NOTHING_UNSENT
-    record._rare = _NOTHING_RARE  # noqa: SLF001 - of this module
+    assignment.given = given
     visitor = _new(Visitor)
-    visitor.record = record
+    visitor.started_ms = now_ms
+    visitor.is_plain = True
+    visitor.assignments = assignment
+    visitor.custom_data = NO_ITEMS
+    visitor.unsent = NOTHING_UNSENT
+    visitor._rare = _NOTHING_RARE  # noqa: SLF001 - of this module
+    visitor.joined = None
     visitor.last_s = now_s
     visitor.is_unique = False
     visitor.is_stale = False

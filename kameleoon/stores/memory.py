@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from kameleoon._visitor.merge import merge
 from kameleoon._visitor.packed import has_packed_sendable, is_packed_pending, last_seen, pack, unpack
-from kameleoon._visitor.record import Assignment, Visitor, VisitorRecord, visitor_given
+from kameleoon._visitor.record import Assignment, Visitor, assignment_of, visitor_given
 from kameleoon._visitor.unsent import has_sendable, is_pending, take_unsent
 from kameleoon.stores.agenda import Agenda
 from kameleoon.stores.protocol import Claim, Ended
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from kameleoon._visitor.facts import Fact
+    from kameleoon._visitor.record import Given
     from kameleoon._visitor.unsent import Unsent
 
 SLEEP_AFTER_S = 30.0
@@ -119,24 +120,15 @@ class MemoryStore:
                 fact.apply(visitor)
             return visitor
 
-    def assign(
-        self,
-        code: str,
-        visitor: Visitor | None,
-        experiment_id: int,
-        variation_id: int,
-        is_delivery: bool,
-        unsent: bool,
-        now_ms: int,
-    ) -> Visitor:
+    def assign(self, code: str, visitor: Visitor | None, given: Given, unsent: bool, now_ms: int) -> Visitor:
         """
-        See `VisitorStore.assign`.
+        See `VisitorStore.assign`. What was given is kept in the assignment.
 
         No lock is taken for a new visitor or the same variation again: each step is one that the interpreter does not divide, and
         whoever takes what is unsent first takes the mark off and then tells.
         """
         if visitor is None:
-            fresh = visitor_given(experiment_id, variation_id, is_delivery, unsent, now_ms, self._clock())
+            fresh = visitor_given(given, unsent, now_ms, self._clock())
             if self._awake.setdefault(code, fresh) is fresh:
                 self._unfiled.append(code)
                 if len(self._awake) + self._number_asleep > self._max_visitors:
@@ -146,20 +138,12 @@ class MemoryStore:
             # Else there is one of a session that is over, or made by another thread just now.
         else:
             held = visitor.record.assignments
-            known = held if type(held) is Assignment else held.get(experiment_id)
-            if (
-                known is not None
-                and known.variation_id == variation_id
-                and known.experiment_id == experiment_id
-                and known.is_delivery == is_delivery
-            ):
-                known.time_ms = now_ms
-                known.unsent = unsent
-                if not visitor.is_stale:
-                    return visitor
+            known = held if type(held) is Assignment else held.get(given.experiment_id)  # type: ignore[arg-type]  # see `Given`
+            if known is not None and known.renew(given, unsent, now_ms) and not visitor.is_stale:
+                return visitor
         with self._lock:
             visitor = self._get_or_make(code, now_ms)
-            visitor.record.give(Assignment(experiment_id, variation_id, is_delivery, now_ms, unsent))
+            visitor.record.give(assignment_of(given, unsent, now_ms, is_kept=True))
             return visitor
 
     def link(self, code: str, other: str, now_ms: int) -> None:
@@ -167,6 +151,7 @@ class MemoryStore:
         with self._lock:
             visitor = self._get_or_make(code, now_ms)
             visitor.record.is_shared = True
+            visitor.record.is_plain = False  # what was given for one code says nothing of another
             now = self._clock()
             linked = Visitor(visitor.record, now, is_unique=visitor.is_unique)
             self._wake(other, now)
@@ -251,11 +236,11 @@ class MemoryStore:
         now = self._clock()
         visitor = self._wake(code, now)
         if visitor is None:
-            return self._add(code, Visitor(VisitorRecord(now_ms), now))
+            return self._add(code, Visitor.alone(now_ms, now))
         if not self._is_over(visitor, now):
             visitor.last_s = now
             return visitor
-        fresh = self._awake[code] = Visitor(VisitorRecord(now_ms), now)
+        fresh = self._awake[code] = Visitor.alone(now_ms, now)
         self._hand_out(code, visitor)
         return fresh
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from kameleoon._visitor.facts import Assigned
 from kameleoon._visitor.nonces import NO_NONCES
-from kameleoon._visitor.record import Assignment
+from kameleoon._visitor.record import assignment_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from kameleoon._visitor.facts import Fact
     from kameleoon._visitor.nonces import Nonces
-    from kameleoon._visitor.record import Visitor
+    from kameleoon._visitor.record import Given, Visitor
     from kameleoon._visitor.unsent import Unsent
 
 
@@ -88,9 +88,7 @@ class VisitorStore(Protocol):
         self,
         code: str,
         visitor: Visitor | None,
-        experiment_id: int,
-        variation_id: int,
-        is_delivery: bool,
+        given: Given,
         unsent: bool,
         now_ms: int,
     ) -> Visitor:
@@ -100,9 +98,8 @@ class VisitorStore(Protocol):
         Args:
             code: The visitor code.
             visitor: What `read` gave just now; a store in this process may write to it without looking again.
-            experiment_id: The experiment.
-            variation_id: The variation.
-            is_delivery: Whether a targeted delivery gave it.
+            given: The variation and its experiment. A store for which nothing else than the record counts may keep it in the
+                assignment: the same is given again then without another call of this method.
             unsent: Whether it is to be sent.
             now_ms: Now, in milliseconds since 1970.
 
@@ -110,8 +107,7 @@ class VisitorStore(Protocol):
             The visitor as he is now.
         """
         del visitor
-        assignment = Assignment(experiment_id, variation_id, is_delivery, now_ms, unsent)
-        return self.write(code, [Assigned(assignment)], now_ms)
+        return self.write(code, [Assigned(assignment_of(given, unsent, now_ms))], now_ms)
 
     def link(self, code: str, other: str, now_ms: int) -> None:
         """

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from kameleoon._visitor.facts import Fact
-    from kameleoon._visitor.record import Visitor
+    from kameleoon._visitor.record import Given, Visitor
     from kameleoon.stores.protocol import Claim, Ended
     from kameleoon.stores.redis_trips import Trips
 
@@ -162,15 +162,13 @@ class RedisStore:
         self,
         code: str,
         visitor: Visitor | None,  # noqa: ARG002 - another thread may have replaced its record
-        experiment_id: int,
-        variation_id: int,
-        is_delivery: bool,
+        given: Given,
         unsent: bool,
         now_ms: int,
     ) -> Visitor:
         """See `VisitorStore.assign`. It goes to Redis with the next round trip, whichever that is, at the latest to send it."""
         with self._lock:
-            return self._visitors.assign(code, experiment_id, variation_id, is_delivery, unsent, now_ms)
+            return self._visitors.assign(code, given, unsent, now_ms)
 
     def link(self, code: str, other: str, now_ms: int) -> None:
         """See `VisitorStore.link`. While Redis is away the codes are linked in this worker alone."""

@@ -6,7 +6,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from kameleoon._visitor.record import Assignment, Visitor, VisitorRecord
+from kameleoon._visitor.record import Visitor, VisitorRecord, assignment_of
 from kameleoon._visitor.unsent import has_sendable, is_pending, take_unsent
 from kameleoon.stores.protocol import Claim, Ended
 from kameleoon.stores.redis_known import Known, SharedRecord, only_unsent
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from kameleoon._visitor.facts import Fact
+    from kameleoon._visitor.record import Given
     from kameleoon.stores.redis_trips import Command, Trips
 
 _AT_ONCE = 500
@@ -49,14 +50,12 @@ class SharedVisitors(Telling):
         self._dirty[code] = known
         return known.visitor
 
-    def assign(
-        self, code: str, experiment_id: int, variation_id: int, is_delivery: bool, unsent: bool, now_ms: int
-    ) -> Visitor:
+    def assign(self, code: str, given: Given, unsent: bool, now_ms: int) -> Visitor:
         """Remember one variation here; it goes to Redis with the next trip."""
         known = self.local(code) or self._make(code, now_ms)
-        given = Assignment(experiment_id, variation_id, is_delivery, now_ms, unsent)
-        known.shared.record.give(given)
-        known.shared.change(fields_of_assignment(experiment_id, given))
+        assignment = assignment_of(given, unsent, now_ms)
+        known.shared.record.give(assignment)
+        known.shared.change(fields_of_assignment(assignment.experiment_id, assignment))
         known.last_s = self._wall_clock()
         self._dirty[code] = known
         return known.visitor

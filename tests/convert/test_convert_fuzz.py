@@ -128,7 +128,7 @@ def test_no_project_makes_an_evaluation_raise(shop, data):
             if one.is_stored:
                 assert type(one.experiment_id) is type(one.variation_id) is int
                 assert flags.of_experiment(one.experiment_id) is not None
-                store.assign(code, visitor, one.experiment_id, one.variation_id, one.is_delivery, True, NOW)
+                store.assign(code, visitor, one, True, NOW)
                 visitor = store.peek(code)
     visitor = store.peek(code)
     flags.audiences(None if visitor is None else visitor.record, code, NOW)

@@ -57,7 +57,7 @@ def told(value, **more):
 def test_who_is_idle_sleeps_and_the_next_look_wakes_him(store, clock):
     """All of him is there again, and he is known meanwhile."""
     store.write("a", [told(CustomData(1, "x"))], 5)
-    store.assign("a", store.read("a"), 7, 70, False, True, 6)
+    store.assign("a", store.read("a"), Assignment(7, 70, False, 0, False), True, 6)
     idle(store, clock)
     assert (len(store._awake), len(store), list(store.codes())) == (0, 1, [("a", True)])
     visitor = store.read("a")
@@ -106,7 +106,7 @@ def test_of_too_many_awake_the_longest_idle_sleep_at_once(store, clock, monkeypa
     """However many come at the same time, the objects stay few."""
     monkeypatch.setattr(module, "MOST_AWAKE", 10)
     for number in range(100):
-        store.assign(f"v{number}", None, 7, 70, False, True, 5)
+        store.assign(f"v{number}", None, Assignment(7, 70, False, 0, False), True, 5)
         clock.now += 1
     clock.now -= SLEEP_AFTER_S
     expire(store)
@@ -129,14 +129,14 @@ def test_who_cannot_be_packed_stays_awake_until_his_session_is_over(store, clock
 
 def test_an_evaluation_that_holds_a_sleeper_says_its_word_again(store, clock):
     """Whoever was given the object before the visitor fell asleep, or ended, loses nothing."""
-    visitor = store.assign("a", None, 7, 70, False, False, 5)
+    visitor = store.assign("a", None, Assignment(7, 70, False, 0, False), False, 5)
     idle(store, clock)
-    store.assign("a", visitor, 7, 70, False, True, 6)
+    store.assign("a", visitor, Assignment(7, 70, False, 0, False), True, 6)
     assert store.peek("a").record.assignments[7] == Assignment(7, 70, False, 6, True)
     visitor = store.read("a")
     clock.now += SESSION_S + 1
     expire(store)
-    store.assign("a", visitor, 8, 80, False, True, 7)
+    store.assign("a", visitor, Assignment(8, 80, False, 0, False), True, 7)
     assert [*store.peek("a").record.assignments] == [8]
 
 
@@ -144,7 +144,7 @@ def test_a_thread_held_up_since_it_found_nobody_costs_nothing(store, clock):
     """Somebody made the visitor, and he fell asleep, before the thread makes him too: what he had unsent is handed out."""
     store.write("a", [told(Conversion(1))], 5)
     idle(store, clock)
-    store.assign("a", None, 7, 70, False, True, 6)
+    store.assign("a", None, Assignment(7, 70, False, 0, False), True, 6)
     store.write("a", [told(Conversion(2))], 7)
     clock.now += SLEEP_AFTER_S + 1
     ended = expire(store)
@@ -207,7 +207,7 @@ def test_each_step_of_expiry_is_short(store, clock, monkeypatch):
         original = getattr(store, name)
         monkeypatch.setattr(store, name, lambda *given, original=original: (looked_at.append(1), original(*given)))
     for number in range(1_000):
-        store.assign(str(number), None, 7, 70, False, False, 5)
+        store.assign(str(number), None, Assignment(7, 70, False, 0, False), False, 5)
     for seconds in (0, SLEEP_AFTER_S + 1, SESSION_S):
         clock.now += seconds
         for ended in store.expire():
@@ -232,7 +232,7 @@ def test_threads_lose_nothing_while_everybody_keeps_falling_asleep(store):
     def work(experiment_id):
         for number in range(1_000):
             code = f"v{number % 50}"
-            store.assign(code, store.read(code), experiment_id, number, False, True, number)
+            store.assign(code, store.read(code), Assignment(experiment_id, number, False, 0, False), True, number)
 
     dozing = threading.Thread(target=doze)
     dozing.start()

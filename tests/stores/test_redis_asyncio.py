@@ -12,6 +12,7 @@ import pytest
 
 from kameleoon import Conversion, CustomData
 from kameleoon._visitor.facts import Told
+from kameleoon._visitor.record import Assignment
 from kameleoon._visitor.unsent import take_unsent
 from kameleoon.integrations.asgi import VISITOR_KEY, KameleoonASGIMiddleware
 from kameleoon.stores import RedisStore, SharedVisitorStore
@@ -175,7 +176,7 @@ def test_a_visitor_brought_ahead_costs_no_trip(make_store):
         trips = count_trips(store)
         assert store.read("v").record.custom_data[1].values == ("x",)
         assert store.peek("unknown") is None
-        store.assign("v", store.read("v"), 1, 10, False, True, 5)
+        store.assign("v", store.read("v"), Assignment(1, 10, False, 0, False), True, 5)
         store.write("v", [told(CustomData(2, "y"))], 2)
         store.write("unknown", [told(CustomData(3, "z"))], 2)
         store.link("v", "user", 3)

@@ -138,8 +138,8 @@ def test_what_one_worker_writes_the_other_reads(make_store):
 def test_workers_that_meet_a_visitor_at_the_same_moment_share_him(make_store):
     """Each of them made him; what both know ends up in one record."""
     one, two = make_store(), make_store()
-    one.assign("v", None, 1, 10, False, True, 5)
-    two.assign("v", None, 2, 20, False, True, 6)
+    one.assign("v", None, Assignment(1, 10, False, 0, False), True, 5)
+    two.assign("v", None, Assignment(2, 20, False, 0, False), True, 6)
     claimed = [store.claim(["v"], consent_required=False)[0].unsent for store in (one, two)]
     assert sorted(given.experiment_id for unsent in claimed for given in unsent.assignments) == [1, 2]
     assert set(one.read("v").record.assignments) == set(two.read("v").record.assignments) == {1, 2}
@@ -192,7 +192,7 @@ def test_an_evaluation_costs_one_round_trip(make_store):
     store._redis.connection_pool.get_connection = counted
     for number in range(10):
         visitor = store.read("v")
-        store.assign("v", visitor, 1, 10, False, True, number)
+        store.assign("v", visitor, Assignment(1, 10, False, 0, False), True, number)
     assert len(trips) == 10
 
 

@@ -73,7 +73,11 @@ FACTS = [
 def all_of(visitor):
     """All that is known of a visitor."""
     record = visitor.record
-    names = [name for name in dir(record) if not name.startswith("_") and not callable(getattr(record, name))]
+    names = [
+        name
+        for name in dir(record)
+        if name != "record" and not name.startswith("_") and not callable(getattr(record, name))
+    ]
     known = {name: getattr(record, name) for name in names} | {"conversions": list(record.conversions)}
     return (
         known

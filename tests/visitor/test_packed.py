@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from kameleoon._visitor.facts import Assigned, Told
 from kameleoon._visitor.packed import has_packed_sendable, is_packed_pending, last_seen, pack, unpack
-from kameleoon._visitor.record import Assignment, Visitor, VisitorRecord
+from kameleoon._visitor.record import Assignment, Visitor
 from kameleoon._visitor.unsent import has_sendable, is_pending, take_unsent
 from kameleoon.data import CustomData
 
 
 def visitor_with(facts):
     """A visitor of whom *facts* are known."""
-    visitor = Visitor(VisitorRecord(77), 12.5)
+    visitor = Visitor.alone(77, 12.5)
     for fact in facts:
         fact.apply(visitor)
     return visitor

@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kameleoon._visitor.facts import Assigned, Consented, Forced, MappedFrom, Remote, Simulated, Told
-from kameleoon._visitor.record import Assignment, Forcing, Simulation, Visitor, VisitorRecord, visitor_given
+from kameleoon._visitor.record import (
+    Assignment,
+    Forcing,
+    Simulation,
+    Visitor,
+    VisitorRecord,
+    assignment_of,
+    visitor_given,
+)
 from kameleoon._visitor.unsent import take_unsent
 from kameleoon.data import Conversion, CustomData, Device, DeviceType, PageView
 
@@ -94,8 +102,9 @@ def test_what_is_rare_takes_no_room_until_it_is_known():
 
 def test_a_visitor_made_by_an_evaluation_is_like_any_other():
     """The short way to a visitor with one assignment sets every attribute that the constructors set."""
-    short, usual = visitor_given(1, 2, False, True, 5, 7.0), Visitor(VisitorRecord(5), 7.0)
-    usual.record.give(Assignment(1, 2, False, 5, True))
-    for one, other in ((short, usual), (short.record, usual.record)):
-        names = [name for name in one.__slots__ if name != "record"]
-        assert {name: getattr(one, name) for name in names} == {name: getattr(other, name) for name in names}
+    given = Assignment(1, 2, False, 0, False)
+    short, usual = visitor_given(given, True, 5, 7.0), Visitor.alone(5, 7.0)
+    usual.give(assignment_of(given, True, 5, is_kept=True))
+    names = [*Visitor.__slots__, *VisitorRecord.__slots__]
+    assert {name: getattr(short, name) for name in names} == {name: getattr(usual, name) for name in names}
+    assert short.assignments[1].given is usual.assignments[1].given is given
