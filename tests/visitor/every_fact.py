@@ -70,13 +70,17 @@ FACTS = [
 ]
 
 
+HOW_IT_IS_KEPT = {"record", "has_rare"}
+"""Attributes that say nothing about the visitor."""
+
+
 def all_of(visitor):
     """All that is known of a visitor."""
     record = visitor.record
     names = [
         name
         for name in dir(record)
-        if name != "record" and not name.startswith("_") and not callable(getattr(record, name))
+        if name not in HOW_IT_IS_KEPT and not name.startswith("_") and not callable(getattr(record, name))
     ]
     known = {name: getattr(record, name) for name in names} | {"conversions": list(record.conversions)}
     return (
