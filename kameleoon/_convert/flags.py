@@ -211,7 +211,17 @@ class ConvertFlags:
         date_modified: See `AnyRuleset.date_modified`.
     """
 
-    __slots__ = ("_by_experiment", "_goals", "_view", "catalogue", "compiled", "date_modified", "ids", "project")
+    __slots__ = (
+        "_by_experiment",
+        "_first_keys",
+        "_goals",
+        "_view",
+        "catalogue",
+        "compiled",
+        "date_modified",
+        "ids",
+        "project",
+    )
 
     consent_required = False
     settings = _SETTINGS
@@ -232,6 +242,11 @@ class ConvertFlags:
         self._by_experiment = {
             rule.experiment_id: (flag, rule) for flag in self.compiled.values() for rule in flag.model.rules
         }
+        self._first_keys: dict[int | None, str] = {}
+        for experiment_id, key in (
+            (rule.experiment_id, flag.key) for flag in self.compiled.values() for rule in flag.model.rules
+        ):
+            self._first_keys.setdefault(experiment_id, key)
         self._goals = {id_number(name): goal.id for name, goal in project.goals.items()}
         self._view: DataFile | None = None
 
@@ -258,6 +273,10 @@ class ConvertFlags:
     def of_experiment(self, experiment_id: int) -> tuple[ConvertFlag, model.Rule] | None:
         """See `AnyRuleset.of_experiment`."""
         return self._by_experiment.get(experiment_id)
+
+    def flag_key_of(self, experiment_id: int) -> str | None:
+        """The first feature that an experience can switch on, its own flag if there is none; ``None`` for one that is not in the project."""
+        return self._first_keys.get(experiment_id)
 
     def has_page_code(self, experiment_id: int) -> bool:
         """Never: code for pages is of no use to a server."""

@@ -159,7 +159,7 @@ def convert_events(ruleset: ConvertFlags, code: str, record: VisitorRecord | Non
                 variation_key=next(
                     (one.variation_key for one in shares if one.variation_id == given.variation_id), None
                 ),
-                feature_key=None if found is None else found[0].key,
+                feature_key=flags.flag_key_of(given.experiment_id),
                 rule_type=None if found is None else found[1].type.value,
                 rule_id=None if found is None else experience_id,
                 consent=unsent.consent,

@@ -26,7 +26,8 @@ class Exposure:
         variation_id: Which variation.
         at_ms: When, in milliseconds since 1970.
         variation_key: The variation's key, if known.
-        feature_key: The flag that was asked for, if known.
+        feature_key: The flag that the rule belongs to, if known; of a Convert project the first feature that the experience can switch on, or
+            the experience.
         rule_type: Kind of the rule that gave it, if known, such as ``EXPERIMENTATION``.
         rule_id: Which rule, if known.
         consent: The visitor's legal consent when the event was made: given, refused, or ``None`` for unknown.

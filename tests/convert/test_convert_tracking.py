@@ -6,7 +6,8 @@ import time
 import pytest
 from strict_convert import StrictConvert
 
-from kameleoon import CustomData, Device, DeviceType, Geolocation, KameleoonClient, KameleoonClientConfig
+from kameleoon import CustomData, Device, DeviceType, Geolocation, KameleoonClient, KameleoonClientConfig, PageView
+from kameleoon.destinations import FunctionDestination
 from kameleoon.exceptions import ConfigException
 from kameleoon.sources import ConvertSource
 
@@ -76,6 +77,26 @@ def test_an_exposure_is_told_once(service):
         assert told(client) == 1
     assert service.events == [exposure("a"), exposure("c", "5001", "6002")]
     assert service.refused == []
+
+
+def test_other_destinations_are_told_the_same(service):
+    """By the feature that an experience switches on, if any, with what Convert calls them."""
+    told_too = []
+    with open_client(service, destinations=[FunctionDestination(told_too.extend)]) as client:
+        assert client.wait_init(5000)
+        client.get_variation("a", "rest")
+        client.add_data("a", PageView("/shop", "Shop"))
+        plain = client.get_variation("a", "plain")
+        client.track_conversion("a", "order", 2.5)
+        assert client.flush(timeout=5).is_complete
+    first, second, reached = told_too
+    assert {key: first[key] for key in ("type", "experiment_id", "variation_id", "variation_key", "feature_key", "rule_type", "rule_id", "origin")} == {
+        "type": "exposure", "experiment_id": "5002", "variation_id": "6010", "variation_key": "rest-on", "feature_key": "checkout",
+        "rule_type": "TARGETED_DELIVERY", "rule_id": "5002", "origin": "convert",
+    }  # fmt: skip
+    assert (second["feature_key"], second["variation_id"]) == ("plain", str(plain.id_))
+    assert (reached["goal_id"], reached["goal_key"], reached["revenue"]) == ("7001", "order", 2.5)
+    assert len(service.events) == 4
 
 
 def test_conversions_by_key_and_id(service):

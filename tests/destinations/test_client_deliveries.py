@@ -13,6 +13,7 @@ import pytest
 
 from kameleoon import KameleoonClient, KameleoonClientConfig
 from kameleoon.destinations import CommandersAct, Feed, FunctionDestination, JsonLines, Webhook
+from kameleoon.types.stats import DestinationStats
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tracking"))
 from event_sink import SOURCE, until
@@ -113,6 +114,17 @@ def test_a_destination_that_is_down_gets_all_of_it_later(collector):
         until(lambda: collector.events)
         assert client.stats().destinations["hook"].retried == 1
     assert len(collector.targets) == 2
+
+
+def test_stats_of_a_destination():
+    """Nothing at first; then what was taken in, left out, sent and in how many requests."""
+    with make_client(FunctionDestination(lambda _: None)) as client:
+        assert client.stats().destinations == {"function": DestinationStats(0, 0, 0, 0, {}, 0, 0, 0, 0, 0)}
+        client.track_conversion("ann", 5)
+        assert client.flush(timeout=5).is_complete
+        now = client.stats().destinations["function"]
+        assert (now.queued, now.sent, now.requests, now.retried, now.left_out, now.held) == (1, 1, 1, 0, 0, 0)
+        assert now.bytes_sent > 100
 
 
 CHILD = """

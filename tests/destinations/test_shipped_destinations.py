@@ -13,7 +13,17 @@ import pytest
 
 from kameleoon._transport.flow import run
 from kameleoon._transport.message import Response, TransportError, TransportErrorKind
-from kameleoon.destinations import EventRefused, Feed, Forwarder, FunctionDestination, JsonLines, Verdict, Webhook, post
+from kameleoon.destinations import (
+    EventRefused,
+    Feed,
+    Forwarder,
+    FunctionDestination,
+    JsonLines,
+    Limits,
+    Verdict,
+    Webhook,
+    post,
+)
 from kameleoon.destinations.webhook import sign, verify
 from kameleoon.exceptions import ConfigException
 
@@ -70,6 +80,11 @@ def test_verifying():
     assert not verify("t", headers, b"body", now_s=NOW_S)
     assert not verify("s", {}, b"body", now_s=NOW_S)
     assert not verify("s", {**headers, "X-KAMELEOON-SIGNATURE": "v1=é"}, b"body", now_s=NOW_S)
+    for odd in ("9" * 5000, "9" * 13, "x", "", "-5", "\u0661\u0662"):
+        signed = {"x-kameleoon-timestamp": odd, "x-kameleoon-signature": sign("s", odd, b"body")}
+        assert not verify("s", signed, b"body", now_s=10.0**13)
+    last = {"x-kameleoon-timestamp": "9" * 12, "x-kameleoon-signature": sign("s", "9" * 12, b"body")}
+    assert verify("s", last, b"body", now_s=10.0**12)
 
 
 @pytest.mark.parametrize(
@@ -287,6 +302,24 @@ def test_a_function_gets_events_of_its_own(sender, exposure):
         run(forwarder.deliver(at_once=True), sender)
     assert seen == ["5", "5"]
     assert forwarder.pending == 0
+
+
+def test_a_function_that_fails_for_long_loses_nothing(sender, exposure):
+    """What it raises passes, however long that takes; its batches are as large as it wants them."""
+    seen = []
+
+    def function(events):
+        seen.append(len(events))
+        if len(seen) <= 30:
+            raise ValueError
+
+    forwarder = Forwarder(FunctionDestination(function, limits=Limits(batch_events=2)))
+    for number in range(3):
+        forwarder.offer(exposure(number))
+    for _ in range(31):
+        run(forwarder.deliver(at_once=True), sender)
+    assert seen == [2] * 31 + [1]
+    assert (forwarder.counters["sent"], forwarder.pending) == (3, 0)
 
 
 @pytest.mark.parametrize(
