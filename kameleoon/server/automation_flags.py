@@ -85,8 +85,6 @@ def duplicate_flag(project: Project, key: str, body: Entity) -> Project:
 
 def patch_flag(project: Project, key: str, body: Entity) -> Project:
     """A JSON Merge Patch of a flag; arrays are replaced as a whole."""
-    if body.get("isArchived"):
-        return remove_flag(project, key)
 
     def edit(flag: Flag) -> Flag:
         return replace(

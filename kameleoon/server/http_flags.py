@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from kameleoon.server.answers import json_answer
-from kameleoon.server.automation_fields import FieldError, text
+from kameleoon.server.automation_fields import FieldError, text, truth
 from kameleoon.server.automation_flags import add_flag, duplicate_flag, patch_environment, patch_flag, remove_flag
 from kameleoon.server.automation_out import FLAG_FIELDS, flag_json
 from kameleoon.server.automation_rules import patch_rule
@@ -86,7 +86,7 @@ async def _patch(request: web.Request) -> web.Response:
     body, key = await body_of(request), request.match_info["key"]
     site = _site(request)
     _check_key(body, key)
-    if body.get("isArchived") is True:
+    if truth(body, "isArchived", False):
         return await _remove(request)
     await change(request, site, lambda project: patch_flag(project, key, body))
     return json_answer(_flag(site, key))

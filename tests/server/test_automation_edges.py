@@ -173,6 +173,10 @@ def test_an_archived_flag_is_gone(api):
     """Archiving takes a flag out of the configuration; SDKs know it no more."""
     api("PATCH", "/feature-flags/local00001/gift", {"featureKey": "gift", "isArchived": True}, 204)
     assert [flag["featureKey"] for flag in api("GET", "/feature-flags")] == ["checkout"]
+    for body in ({"isArchived": "yes"}, {"isArchived": False, "name": "Checkout"}):
+        status = 400 if body["isArchived"] else 200
+        api("PATCH", "/feature-flags/local00001/checkout", {"featureKey": "checkout", **body}, status)
+    assert [flag["name"] for flag in api("GET", "/feature-flags")] == ["Checkout"]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -73,6 +74,38 @@ def test_export_writes_what_was_changed(tmp_path):
         result = kameleoon("export", *arguments)
         assert (result.returncode, result.stdout) == (2, "")
         assert result.stderr.startswith("kameleoon export: ")
+
+
+def test_export_goes_round_proxies(monkeypatch):
+    """A proxy of the machine is for the world outside, not for a server on this machine."""
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with LocalServer(read_project(DEMO)) as server:
+        result = kameleoon("export", "--url", server.url)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_faults_are_asked_for_on_the_command_line():
+    """`--fail` and `--latency` let about as many requests of SDKs go wrong as was said, late, and never the page."""
+    command = [sys.executable, "-m", "kameleoon", "serve", DEMO, "--port", "0", "--latency", "20"]
+    command += ["--fail", "503:0.4", "--fail", "reset:0.3"]
+    outcomes = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        url = re.search(r"at (http://\S+)", process.stdout.readline()).group(1)
+        began = time.monotonic()
+        for _ in range(60):
+            try:
+                outcomes.append(requests.get(f"{url}/v3/demoshop01", timeout=10).status_code)
+            except requests.ConnectionError:
+                outcomes.append("reset")
+        assert time.monotonic() - began >= 60 * 0.02
+        assert {requests.get(url, timeout=10).status_code for _ in range(10)} == {200}
+        process.terminate()
+    counts = [outcomes.count(outcome) for outcome in (200, 503, "reset")]
+    assert sum(counts) == 60
+    assert all(4 <= count <= 45 for count in counts), counts
 
 
 @pytest.mark.parametrize(

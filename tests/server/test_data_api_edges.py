@@ -11,6 +11,7 @@ import requests
 from kameleoon.server import storage as storage_module
 from kameleoon.server import tokens as tokens_module
 from kameleoon.server.faults import parse_faults
+from kameleoon.server.guard import is_loopback_host
 from kameleoon.server.limits import Limit, RateLimits
 from kameleoon.server.project_file import parse_project
 from kameleoon.server.serve import LocalServer
@@ -184,17 +185,14 @@ def test_a_forgotten_visitor_leaves_nothing(server, track):
     before = server.results().flag("checkout").rule("test").variation("on").goal("purchase")
     assert track(f"{link}&visitorCode=f-phone", seen, paid) == 204
     assert requests.post(f"{server.url}/visit/forget?{SITE}", data="f-phone", timeout=10).status_code == 204
+    connection = server._running().storage._connection
+    for table in ("events", "assignments", "visitor_goals", "links"):
+        orphans = f"SELECT count(*) FROM {table} WHERE visitor NOT IN (SELECT id FROM visitors)"
+        assert connection.execute(orphans).fetchone() == (0,), table
     assert track("eventType=page&href=u&mappingValue=f-user") == 204
     assert codes(visitor(server, "mappingValue=f-user")) == ["f-user"]
     assert track(seen) == 204
     assert server.results().flag("checkout").rule("test").variation("on").goal("purchase").converted == before.converted
-    tables = ("events", "assignments", "visitor_goals", "links")
-    connection = server._running().storage._connection
-    for table in tables:
-        rows = connection.execute(
-            f"SELECT count(*) FROM {table} WHERE visitor NOT IN (SELECT id FROM visitors)"
-        ).fetchone()
-        assert rows == (0,), table
 
 
 def test_product_counts_of_a_time():
@@ -226,6 +224,22 @@ def test_what_is_kept_is_bounded(monkeypatch):
     limits = RateLimits(lambda: 0.0)
     once = (Limit(1, 10.0),)
     assert [limits.wait_s((name,), once) for name in ("a", "b", "b", "c", "a")] == [0, 0, 10.0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("name", "is_own"),
+    [
+        *((name, True) for name in ("localhost", "shop.localhost", "127.0.0.1", "127.9.9.9", "::1")),
+        *((name, False) for name in ("evillocalhost", "localhost.evil.example", "128.0.0.1", "0.0.0.0", "::", "")),
+    ],
+)
+def test_names_of_this_machine(name, is_own):
+    """Loopback addresses, localhost and what is below it stand for this machine, and nothing that only looks like them."""
+    assert is_loopback_host(name) is is_own
+    if name and ":" not in name:
+        with LocalServer(PROJECT) as own:
+            status = requests.get(own.url, headers={"Host": f"{name}:80"}, timeout=10).status_code
+        assert status == (200 if is_own else 403)
 
 
 def test_more_faults_than_requests_are_refused():

@@ -101,8 +101,8 @@ def test_limits_of_the_data_api_are_apart(asked):
     assert asked("GET", get, token) == 200
     assert asked("POST", post) == 204
     assert asked("GET", get, "bad") == 429
+    assert {asked("POST", post, token) for _ in range(50)} == {204}
     assert [asked("GET", get, token) for _ in range(50)] == [200] * 49 + [429]
-    assert asked("POST", post, token) == 204
     for path in ("/v3/shop123456", "/health", "/"):
         assert [asked("GET", path) for _ in range(60)] == [200] * 60
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kameleoon.server.counting import moment_of
 from kameleoon.server.lines import Body, Conversion, Event, Exposure, Link, parse_lines
 from kameleoon.server.storage import Storage, StorageError
 from kameleoon.server.stored import GoalTotals, VariationTotals
@@ -334,6 +335,12 @@ def test_totals_grow_over_time():
     assert grown([185, 724]) == [(188, 1), (725, 2)]
     assert grown([185, 239, 240, 785, 839]) == [(240, 2), (300, 3), (840, 5)]
     assert grown([0, 59, 60, 86_399], most=4) == [(21_600, 3), (86_400, 4)]
+    assert grown([185, 100]) == [(61, 1), (186, 2)]
+
+
+def test_later_moments_are_minutes():
+    """Beyond the first ten minutes all of a minute is one row, so that what is kept does not grow with the traffic."""
+    assert [moment_of(second, 100) for second in (99, 100, 699, 700, 719, 720)] == [60, 100, 699, 660, 660, 720]
 
 
 def test_the_first_visitor_of_an_experiment():

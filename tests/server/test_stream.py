@@ -1,6 +1,8 @@
 """The event stream and the project file: a change reaches whoever listens, and a broken file harms nobody."""
 
+import asyncio
 import json
+import os
 import queue
 import threading
 import time
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from kameleoon.server import watch as watch_module
 from kameleoon.server.project_file import parse_project
 from kameleoon.server.serve import LocalServer
 from kameleoon.server.service import Service
@@ -139,6 +142,44 @@ def test_a_saved_file_is_served_and_a_broken_one_is_not(tmp_path):
         assert listener.next()[1] == "event: configuration-update-event"
         assert server._running().main.file_error is None
         assert configuration(server)[1]["rules"][0]["exposition"] == 0.4
+        assert listener.next()[1].startswith("data")
+        # As many bytes as before: the time of the file tells that it is another version.
+        path.write_text(PROJECT.replace("10%", "50%"))
+        assert listener.next()[1] == "event: configuration-update-event"
+        assert configuration(server)[1]["rules"][0]["exposition"] == 0.5
+
+
+def test_a_version_is_read_once(tmp_path):
+    """A file that stays as it is is not read again, whether it can be used or not."""
+    path = tmp_path / "shop.yaml"
+    path.write_text(PROJECT)
+    seen, state = [], watch_module._state
+
+    async def look():
+        looks, often = 0, asyncio.Event()
+
+        def counted(path):
+            nonlocal looks
+            looks += 1
+            if looks % 5 == 0:
+                often.set()
+            return state(path)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(watch_module, "INTERVAL_S", 0)
+            patch.setattr(watch_module, "_state", counted)
+            watching = asyncio.create_task(watch_module.watch(path, seen.append, seen.append))
+            for text in (None, "nonsense: [", PROJECT):
+                if text is not None:
+                    path.write_text(text)
+                    os.utime(path, (len(seen), len(seen)))
+                for _ in range(2):
+                    often.clear()
+                    await often.wait()
+            watching.cancel()
+
+    asyncio.run(look())
+    assert [type(one).__name__ for one in seen] == ["Project", "ProjectError", "Project"]
 
 
 def test_changes_are_kept_until_the_file_says_something_new(tmp_path):
