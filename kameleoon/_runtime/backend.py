@@ -139,6 +139,7 @@ class _Compiler:
         self._settings = settings
         self._environment = settings.environment if convert is None else convert.environment
         self._providers = {} if convert is None else convert.providers
+        self._bucketing = None if convert is None else convert.bucketing
 
     def __call__(self, fetched: Fetched) -> Steps[AnyRuleset]:
         if fetched.source_name == CONVERT:
@@ -151,7 +152,9 @@ class _Compiler:
         from kameleoon._convert.ruleset import compile_project  # noqa: PLC0415
 
         try:
-            project = compile_project(root, environment=self._environment, providers=self._providers)
+            project = compile_project(
+                root, environment=self._environment, providers=self._providers, bucketing=self._bucketing
+            )
         except ProjectRefused as error:
             raise FetchFailed(f"Convert's configuration: {error}") from None
         for problem in project.problems[:_TOLD_PROBLEMS]:

@@ -9,6 +9,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from kameleoon._convert.access import PROJECT, TRACKING_BASE, headers, key_path
+from kameleoon._convert.bucketing import DEFAULT_MAX_TRAFFIC, DEFAULT_SEED, Bucketing
 from kameleoon._convert.read import ProjectRefused, identify
 from kameleoon._transport.address import is_address
 from kameleoon._transport.configuration import Fetched
@@ -55,6 +56,10 @@ def _is_flag(value: object) -> bool:
     return isinstance(value, bool)
 
 
+def _is_hash_setting(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 32
+
+
 def _is_seconds(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < _LONGEST_S
 
@@ -64,7 +69,8 @@ _OPTIONS: tuple[tuple[tuple[str, ...], str, Callable[[object], bool]], ...] = (
     (_IDS, "a text or a whole number", _is_text),
     (("secret", "debug_token"), "a text of the characters that a header can have", _is_header),
     (("base_url", "tracking_base_url"), "an http or https address without query", _is_base),
-    (("repeats_transactions", "enriches"), "true or false", _is_flag),
+    (("repeats_transactions", "enriches", "excludes_experience"), "true or false", _is_flag),
+    (("hash_seed", "max_traffic"), "a whole number from 0 to 4294967295", _is_hash_setting),
     (("interval_s", "timeout_s"), "a number of seconds above 0", _is_seconds),
 )
 """``(options, what is allowed, whether a value is)``."""
@@ -91,6 +97,9 @@ class ConvertSource:
         tracking_base_url: Where exposures and conversions go; ``[project_id]`` in it is replaced.
         repeats_transactions: Whether the goal data of a goal that a visitor reached before are told again.
         enriches: Whether Convert fills in what it stored itself and leaves out exposures that it knows.
+        hash_seed: Of the draw, as in the settings of Convert's SDKs; 0 stands for the usual one, as there.
+        max_traffic: Places of the draw, as in the settings of Convert's SDKs; 0 stands for the usual number, as there.
+        excludes_experience: Whether the draw leaves the experience out, so that a visitor has the same place in all of them.
         providers: ``{rule type: function}`` for the rule types that Convert's websites have and other projects do not, such as
             ``country``. A function is given ``{name: value}`` of what is known of the visitor and returns the value to compare; a
             rule for which it raises does not match.
@@ -115,6 +124,9 @@ class ConvertSource:
     tracking_base_url: str = TRACKING_BASE
     repeats_transactions: bool = False
     enriches: bool = True
+    hash_seed: int = DEFAULT_SEED
+    max_traffic: int = DEFAULT_MAX_TRAFFIC
+    excludes_experience: bool = False
     providers: Mapping[str, Provider] = field(default_factory=dict, repr=False, compare=False)
     interval_s: float = 300.0
     timeout_s: float = 10.0
@@ -144,6 +156,11 @@ class ConvertSource:
     def key(self) -> str:
         """The key, or what stands for it: ``account/project``."""
         return self.sdk_key or f"{self.account_id}/{self.project_id}"
+
+    @property
+    def bucketing(self) -> Bucketing:
+        """How visitors' places are drawn."""
+        return Bucketing(self.hash_seed, self.max_traffic, self.excludes_experience)
 
     @property
     def identity(self) -> str:

@@ -20,6 +20,7 @@ from kameleoon import (
     KameleoonClientConfig,
     PageView,
 )
+from kameleoon._convert.bucketing import Bucketing
 from kameleoon._convert.ruleset import VisitorState, compile_project
 from kameleoon.events import EventType
 from kameleoon.exceptions import (
@@ -521,6 +522,21 @@ def test_a_process_starts_from_the_last_good_project(shop, tmp_path, caplog):
         assert not client.wait_init(5000)
     assert caplog.text.count("The last good configuration cannot be used") == 1
     assert "Convert's configuration: the configuration has no project.id" in caplog.text
+
+
+@pytest.mark.parametrize("settings", [{"hash_seed": 1}, {"max_traffic": 100}, {"excludes_experience": True}])
+def test_how_places_are_drawn_may_be_set(shop, experience, start, settings):
+    """As Convert's SDKs are set: the same visitors get the same variations."""
+    root = shop(experiences=[experience()])
+    _, client = start(root, source=settings)
+    names = {"hash_seed": "seed", "max_traffic": "max_traffic", "excludes_experience": "excludes_experience"}
+    bucketing = Bucketing(**{names[key]: value for key, value in settings.items()})
+    compiled = {one: compile_project(root, bucketing=one).experiences["exp"] for one in (bucketing, Bucketing())}
+    codes = [f"v{number}" for number in range(40)]
+    drawn = {one: [found.decide(code, VisitorState()).variation for code in codes] for one, found in compiled.items()}
+    given = [client.get_variation(code, "exp").id_ for code in codes]
+    assert given == [None if one is None else int(one.id) for one in drawn[bucketing]]
+    assert drawn[bucketing] != drawn[Bucketing()]
 
 
 def test_preview_of_one_experience(shop, start):

@@ -152,9 +152,10 @@ def test_the_ids_suffice_for_a_project():
 
 TEXT, NUMBER, HEADER = "a text", "a text or a whole number", "a text of the characters that a header can have"
 ADDRESS, FLAG, SECONDS = "an http or https address without query", "true or false", "a number of seconds above 0"
+PLACES = "a whole number from 0 to 4294967295"
 ALLOWED = {
     "sdk_key": TEXT, "environment": TEXT, "account_id": NUMBER, "project_id": NUMBER, "preview": NUMBER, "secret": HEADER, "debug_token": HEADER,
-    "base_url": ADDRESS, "tracking_base_url": ADDRESS, "repeats_transactions": FLAG, "enriches": FLAG, "interval_s": SECONDS, "timeout_s": SECONDS,
+    "base_url": ADDRESS, "tracking_base_url": ADDRESS, "repeats_transactions": FLAG, "enriches": FLAG, "excludes_experience": FLAG, "hash_seed": PLACES, "max_traffic": PLACES, "interval_s": SECONDS, "timeout_s": SECONDS,
 }  # fmt: skip
 WRONG = {
     TEXT: [5, ["s3cr3t"], True],
@@ -162,6 +163,7 @@ WRONG = {
     HEADER: [5, "s3cr3t\n", "s3cr3té"],
     ADDRESS: [None, 5, "x.test", "ftp://x", "https://x y", "https://x?a=b", "https://x:y", "https://x/#f"],
     FLAG: [None, 1, "yes"],
+    PLACES: [None, -1, 1 << 32, 1.0, True, "5"],
     SECONDS: [None, 0, -1, True, "5", float("nan"), float("inf")],
 }
 

@@ -130,6 +130,19 @@ def test_conversions_by_key_and_id(service):
     ]
 
 
+def test_rules_of_a_goal_are_not_asked(shop, rule):
+    """Convert's SDKs look at them only when they are given data to match, which nobody gives here; `experience.goals` neither."""
+    root = shop()
+    root["goals"][0]["rules"] = rule("colour", "equals", "red")
+    root["experiences"][1]["goals"] = ["4711"]
+    with StrictConvert(root, secret="s3cr3t") as service, open_client(service) as client:
+        assert client.wait_init(5000)
+        client.get_variation("a", "checkout")
+        client.track_conversion("a", "order")
+        told(client)
+        assert service.events == [exposure("a"), conversion("a", {"5002": "6010"})]
+
+
 def test_transactions_may_be_repeated(service):
     """If so wished each later conversion tells its data alone."""
     with open_client(service, {"repeats_transactions": True}) as client:

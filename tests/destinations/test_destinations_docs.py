@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kameleoon import KameleoonClient, KameleoonClientConfig
+from kameleoon import KameleoonClient, KameleoonClientConfig, __version__
 from kameleoon.exceptions import ConfigException
 
 PAGE = (Path(__file__).parents[2] / "docs" / "destinations.md").read_text(encoding="utf-8")
@@ -20,11 +20,17 @@ def blocks(language):
 def test_use_in_code(capsys, tmp_path, monkeypatch):
     """The example prints what the page shows, and leaves no thread."""
     monkeypatch.chdir(tmp_path)
-    (example,), shown = blocks("python"), blocks("text")[0]
+    example, shown = blocks("python")[0], blocks("text")[0]
     exec(compile(example, "destinations.md", "exec"), {})
     assert capsys.readouterr().out == shown
     assert len((tmp_path / "events.jsonl").read_text().splitlines()) == 3
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("kameleoon")]
+
+
+def test_commanders_act_in_code(capsys):
+    """The second example prints what the page shows."""
+    exec(compile(blocks("python")[1], "destinations.md", "exec"), {})
+    assert capsys.readouterr().out == blocks("text")[2].replace("VERSION", __version__)
 
 
 @pytest.fixture
