@@ -36,9 +36,11 @@ def overview(around: Surroundings, results: Results, counters: Mapping[str, int]
         for flag, shown in zip(project.flags, results.flags, strict=True)
     ]
     head: list[str | tuple[str, str]] = ["Flag", *project.environments, ("Visitors", "n"), "Rules"]
+    # What arrived is counted for the server as a whole, and says so where it has several sites.
+    of_all = " of all sites" if len(around.sites) > 1 else ""
     tiles = (
         ("flags", len(project.flags)),
-        ("events stored", counters["stored"]),
+        (f"events stored{of_all}", counters["stored"]),
         ("of bots", counters["bots"]),
         ("duplicates", counters["duplicates"]),
         ("lines refused", counters["refused"]),

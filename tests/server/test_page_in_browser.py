@@ -201,3 +201,25 @@ def test_the_slider_works_with_the_keyboard(server, browser):
     browser.switch_to.active_element.send_keys(Keys.ENTER)
     assert comes_true(lambda: "exposition 10% → 12%" in browser.find_element("tag name", "main").text)
     assert server.project.flags[0].rules[0].exposition == 0.12
+
+
+@pytest.mark.parametrize("path", ["/page/flag?key=checkout", "/page/visitor?code=v1&flag=checkout"])
+def test_where_the_keyboard_is_can_be_seen(server, browser, path):
+    """Tab reaches everything that can be used, in the order of the page, and each has a ring around it while it is reached."""
+    from selenium.webdriver import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    script = """
+        const usable = [...document.querySelectorAll("a[href], button, input:not([type=hidden]), select, summary, [tabindex='0']")];
+        const here = document.activeElement, style = getComputedStyle(here), box = here.getBoundingClientRect();
+        const shown = usable.filter(one => one.checkVisibility());
+        return [shown.indexOf(here), shown.length, style.outlineStyle !== "none" && box.width > 0 && box.height > 0];
+    """
+    browser.get(server.url + path)
+    places = []
+    for _ in range(browser.execute_script(script)[1]):
+        ActionChains(browser).send_keys(Keys.TAB).perform()
+        place, usable, is_seen = browser.execute_script(script)
+        assert is_seen, browser.switch_to.active_element.get_attribute("outerHTML")
+        places.append(place)
+    assert places == list(range(usable))

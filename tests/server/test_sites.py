@@ -110,6 +110,7 @@ def test_each_site_has_its_own_events_and_results(both):
 def test_the_page_shows_one_site_and_leads_to_the_others(both):
     """Every page of a site links within it; forms change it and no other; an unknown site is a page that says so."""
     first = requests.get(both.url, timeout=10).text
+    assert "events stored of all sites" in first
     assert 'href="/?site=blog000001"' in first
     assert "comments" not in first
     second = requests.get(f"{both.url}/?site=blog000001", timeout=10).text

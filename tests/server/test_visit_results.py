@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+import time
 
 import pytest
 import requests
@@ -105,6 +106,18 @@ def test_intervals_choose_visits_by_their_exposure():
     visitors = [[(at, ON), (at + 60_000, Conversion(5, 1.0))] for at in (0, 1000, 1001, 9_999, 10_000, 20_000, 20_001)]
     found = told(visitors, asked)
     assert (counts(found[71]), goal(found[71])) == ((4, 4), (4, 4, 4.0))
+
+
+def test_times_without_a_zone_are_utc(monkeypatch):
+    """Wherever the server stands."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        asked = read_asked({"dateIntervals": [{"start": "1970-01-01", "end": "1970-01-02T00:00:00"}]})
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert asked.intervals == ((0, 86_400_000),)
 
 
 def test_rates_are_compared_with_the_reference():
