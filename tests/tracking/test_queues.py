@@ -132,6 +132,19 @@ def test_lines_and_events_are_put_together_or_not_at_all(open_disk, tmp_path):
     assert (outbox.take().lines, texts(queue.take(9))) == ((LINE,), ["a"])
 
 
+def test_the_bound_holds_in_memory_too(open_disk, tmp_path):
+    """While the disk cannot be used; what is turned away there counts with what was turned away before."""
+    outbox = open_disk()
+    queue = outbox.queue("one", Bounds(events=3))
+    outbox.put([], {queue: ["a", "b", "c", "too many"]})
+    queue.settle(queue.take(1))
+    with closing(sqlite3.connect(tmp_path / "events.sqlite3")) as other:
+        other.execute("DROP TABLE forwarded")
+    outbox.put([], {queue: ["d", "e", "f", "too many"]})
+    assert queue.turned_away == 2
+    assert texts(queue.take(9)) == ["d", "e", "f"]
+
+
 def test_an_event_that_cannot_be_removed_is_not_sent_twice(open_disk, tmp_path, clock):
     """It is removed as soon as the disk can be written again."""
     outbox = open_disk()
