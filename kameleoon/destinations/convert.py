@@ -52,8 +52,6 @@ _LIMITS = Limits(
     frame_bytes=_FRAME_BYTES,
     flush_events=50,
     flush_after_s=1.0,
-    # What happened stays worth telling, as in the service's own tracking; what is refused is given up at once anyway.
-    attempts=1_000_000,
 )
 
 

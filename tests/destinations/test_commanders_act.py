@@ -93,7 +93,7 @@ def test_one_by_one_and_key_in_the_header(act, collector, sender, exposure):
         ("V09", {"event_name": "page_view"}), ("V09", {"event_name": "select_item", "items": [ITEM, ITEM]}),
         ("V09", {"event_name": "view_cart", "items": [{**ITEM, "product": {"id": "1"}}]}), ("V10", {"user.email_md5": "A" * 32}),
         ("V10", {"user.email_sha256": "a" * 63}), ("V11", {"context.page": "x"}), ("V12", {"properties": {}}), ("V12", {"event_id": "e"}),
-        ("V12", {"device": {}}), ("V13", {"x": "é" * 16_000}),
+        ("V11", {"context.device": []}), ("V11", {"context.app": 1}), ("V12", {"event_timestamp": 1}), ("V12", {"page": {}}), ("V12", {"app": {}}), ("V12", {"device": {}}), ("V13", {"x": "é" * 16_000}),
     ],
 )  # fmt: skip
 def test_each_rule_of_the_check(code, changes):

@@ -120,6 +120,21 @@ def test_a_lease_that_is_renewed_does_not_end(open_disk, clock):
     assert (other.take(1), len(other)) == ([], 0)
 
 
+def test_taking_more_does_not_put_off_the_renewal_of_what_was_taken(open_disk, clock):
+    """A destination that gets events all the time keeps the oldest of them, too."""
+    mine = open_disk()
+    queue = mine.queue("one", Bounds())
+    mine.put([], {queue: ["a"]})
+    queue.take(1)
+    other = open_disk().queue("one", Bounds())
+    for _ in range(20):
+        clock.now += LEASE_S / 8
+        mine.put([], {queue: ["x"]})
+        queue.settle(queue.take(1))
+        queue.renew()
+        assert other.take(1) == []
+
+
 def test_lines_and_events_are_put_together_or_not_at_all(open_disk, tmp_path):
     """When the events cannot be written neither are the lines: both are in memory then."""
     outbox = open_disk()
@@ -142,7 +157,11 @@ def test_the_bound_holds_in_memory_too(open_disk, tmp_path):
         other.execute("DROP TABLE forwarded")
     outbox.put([], {queue: ["d", "e", "f", "too many"]})
     assert queue.turned_away == 2
-    assert texts(queue.take(9)) == ["d", "e", "f"]
+    taken = queue.take(9)
+    assert texts(taken) == ["d", "e", "f"]
+    queue.settle(taken)
+    outbox.put([], {queue: ["g"]})
+    assert texts(queue.take(9)) == ["g"]
 
 
 def test_an_event_that_cannot_be_removed_is_not_sent_twice(open_disk, tmp_path, clock):
