@@ -1,6 +1,7 @@
 """The page on destinations tells the truth: its examples were run."""
 
 import re
+import sys
 import threading
 from pathlib import Path
 
@@ -51,7 +52,10 @@ def file(tmp_path, monkeypatch):
         Path("flags.json").write_text("{}")
         return KameleoonClientConfig.read_from_yaml("client.yaml")
 
-    return write
+    yield write
+    # The application that the page names must not stand for another test's.
+    for name in ("shop", "shop.events"):
+        sys.modules.pop(name, None)
 
 
 def test_use_in_a_settings_file(file):
