@@ -126,13 +126,16 @@ def test_without_threads_the_caller_does_the_work(make_client, server):
     assert events_of(server, "unthreaded") == ["conversion"]
 
 
-def test_an_asyncio_application_waits_and_flushes_without_blocking(make_client, server):
+def test_an_asyncio_application_waits_and_flushes_without_blocking(make_client, server, unused_port):
     """The asynchronous twins work on the application's loop, and wait_init says that it would block."""
+    nowhere = KameleoonClientConfig("i", "s", base_url=f"http://127.0.0.1:{unused_port}")
 
     async def application():
-        async with make_client() as client:
+        # Of a client that is ready, as the other may be by now, it would not block.
+        async with KameleoonClient(SITE, nowhere) as client:
             with pytest.raises(KameleoonError, match="wait_init_async"):
                 client.wait_init()
+        async with make_client() as client:
             assert await client.wait_init_async() is True
             client.track_conversion("asynchronous", 1001)
             assert (await client.flush_async("asynchronous", timeout=5.0)).sent == 1

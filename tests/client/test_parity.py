@@ -101,7 +101,6 @@ def outcome(call):
 def test_twins_answer_the_same_to_anything(answer):
     """Whatever the service answers, and whatever is asked, both give the same value or the same exception."""
     answers = {
-        "/v3/site": reply(200, json.dumps(CONFIGURATION).encode(), **JSON),
         "/oauth/token": reply(404),
         "/map/map": ANSWERS[answer],
         "/visit/visitor": ANSWERS[answer],
@@ -110,8 +109,11 @@ def test_twins_answer_the_same_to_anything(answer):
     with Scripted(answers) as server:
         # Calls of a service that does not answer take the whole timeout, so it is short; elsewhere it never passes.
         timeout_ms = 100 if answer == "no answer" else 5_000
-        config = KameleoonClientConfig("id", "secret", base_url=server.url, default_timeout_millisecond=timeout_ms)
+        config = KameleoonClientConfig(
+            "id", "secret", base_url=server.url, source=CONFIGURATION, default_timeout_millisecond=timeout_ms
+        )
         with KameleoonClient("site", config) as client:
+            # From a source, so that the short time is not the configuration's too.
             assert client.wait_init(5000)
             # A second token would make the requests of the two differ.
             client.get_remote_data("first", 5.0 if answer != "no answer" else 0.1)
