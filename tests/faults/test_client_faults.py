@@ -116,6 +116,34 @@ def test_b2_what_is_no_configuration_makes_nobody_ready(answer):
             assert client.is_feature_active("visitor", "f") is True
 
 
+def test_b6_what_is_fetched_again_does_not_multiply():
+    """Three fetches of one answer: conversions, with and without a time, and views of pages count once, beside what happens here."""
+
+    def order(time_ms, goal_id):
+        return {"data": {"goalId": goal_id, "revenue": 9.5}} | ({"time": time_ms} if time_ms else {})
+
+    told = {
+        "currentVisit": {
+            "timeStarted": 1_000,
+            "pageEvents": [{"time": 1_001, "data": {"href": "/a", "title": "A"}}, {"data": {"href": "/a"}}],
+            "conversionEvents": [order(1_002, 7), order(1_002, 7), order(None, 8)],
+        },
+        "previousVisits": [{"pageEvents": [{"time": 5, "data": {"href": "/b"}}], "conversionEvents": [order(6, 7)]}],
+    }
+    with Scripted(answers(visitor=reply(200, json.dumps(told).encode(), **JSON))) as server, make(server) as client:
+        assert client.wait_init()
+        client.add_data("v", PageView("/a", "here"))
+        for number in range(3):
+            assert len(client.get_remote_visitor_data("v")) == 6
+            client.track_conversion("v", 7, 9.5)
+            record = client._core.store.peek("v").record
+            assert {url: visit.views for url, visit in record.page_views.items()} == {"/a": 3, "/b": 1}
+            goals = sorted(item.conversion.goal_id for item in record.conversions)
+            assert goals == [7] * (4 + number) + [8]
+        assert len(asyncio.run(client.get_remote_visitor_data_async("v"))) == 6
+        assert len(client._core.store.peek("v").record.conversions) == 7
+
+
 @pytest.mark.parametrize("timeout_ms", [100, 500, 1500])
 def test_b12_the_default_timeout_is_exactly_that(timeout_ms):
     """Below a second, or with a fraction, it is neither rounded nor switched off."""
