@@ -57,8 +57,7 @@ class RedisStore:
         prefix: What all keys begin with; ``kameleoon:<site code>:`` without it.
         max_visitors: Codes kept at most, 0 for as many as Redis holds.
         timeout_s: Seconds for connecting and for each answer.
-        merges_linked: Whether what was known of a code before it was linked to another is known of that too; the client's own
-            setting without it.
+        merges_linked: Whether what was known of a code before it was linked to another is known of that too.
         wall_clock: Seconds since 1970, as all workers see them.
 
     Raises:
@@ -73,7 +72,7 @@ class RedisStore:
         prefix: str | None = None,
         max_visitors: int = 0,
         timeout_s: float = 0.25,
-        merges_linked: bool | None = None,
+        merges_linked: bool = False,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         try:
@@ -115,7 +114,6 @@ class RedisStore:
         site_code: str,
         session_s: float,
         *,
-        merges_linked: bool = False,
         on_waiting: Callable[[], object] | None = None,
     ) -> None:
         """
@@ -124,15 +122,12 @@ class RedisStore:
         Args:
             site_code: The site.
             session_s: A session's duration in seconds.
-            merges_linked: As in the class.
             on_waiting: Called when there is something that `push` should tell Redis soon, by any thread.
         """
         if self._prefix is None:
             self._prefix = f"kameleoon:{site_code}:"
         if self._session_s is None:
             self._session_s = session_s
-        if self._merges_linked is None:
-            self._merges_linked = merges_linked
         self._on_waiting = on_waiting
 
     def __len__(self) -> int:
@@ -320,7 +315,7 @@ class RedisStore:
                     self._prefix,
                     self._session_s,
                     max_visitors=self._max_visitors,
-                    merges_linked=bool(self._merges_linked),
+                    merges_linked=self._merges_linked,
                     wall_clock=self._wall_clock,
                     errors=self._errors,
                 )
