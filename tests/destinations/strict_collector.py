@@ -78,14 +78,27 @@ class Collector(Loopback):
     def keep(self, body, events, *, is_hook=False):
         """Take events that have what they need."""
         for event in events:
-            well_made = is_hook or (
-                event["event_name"]
-                and isinstance(event["context"]["event_timestamp"], int)
-                and event["context"]["event_id"]
-                and event["user"]["consistent_anonymous_id"]
-            )
-            if not well_made:
-                return self.refuse(400, f"event {event}")
+            if not is_hook and (fault := fault_of(event)):
+                return self.refuse(400, f"{fault} of {event}")
         self.bodies.append(body)
         self.events += events
         return 200
+
+
+def fault_of(event):
+    """What the real collector would drop an event for, without a word; ``None`` for nothing."""
+    context, user = event.get("context", {}), event.get("user", {})
+    timestamp, categories = context.get("event_timestamp"), user.get("consent_categories", [])
+    for fault, is_there in {
+        "name": not event.get("event_name"),
+        "id": not isinstance(context.get("event_id"), str) or not context["event_id"],
+        "time": type(timestamp) is not int or not 10**12 <= timestamp < 10**13,
+        "visitor": not isinstance(user.get("consistent_anonymous_id"), str) or not user["consistent_anonymous_id"],
+        "categories": not isinstance(categories, list) or not all(isinstance(one, str) for one in categories),
+        "version 1": bool({"properties", "event_id", "event_timestamp", "page", "device", "app"} & set(event)),
+        "currency": ("value" in event or "revenue" in event) and not event.get("currency"),
+        "size": len(json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()) > 32_000,
+    }.items():
+        if is_there:
+            return fault
+    return None

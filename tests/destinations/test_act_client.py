@@ -1,5 +1,6 @@
 """A client tells Commanders Act, checked by a collector that refuses what the real one drops in silence."""
 
+import asyncio
 import itertools
 import json
 import os
@@ -164,6 +165,29 @@ def test_a_forked_child(client, collector):
     who = sorted(event["user"]["consistent_anonymous_id"] for event in collector.events)
     assert who == ["before", "child", "parent"]
     assert len({event["context"]["event_id"] for event in collector.events}) == 3
+
+
+@pytest.mark.parametrize("auth", ["query", "header"])
+def test_on_an_event_loop(client, collector, auth):
+    """The same addresses and events go out, a redirect is not followed, and nothing is sent twice."""
+    one = client(act(collector, auth=auth, currency="EUR"), multi_threading=False)
+
+    async def work():
+        task = asyncio.create_task(one.run_background())
+        for number in range(3):
+            one.track_conversion("ann", number, 2.5)
+        await asyncio.to_thread(until, lambda: len(collector.events) == 3)
+        collector.faults.append((307, {"Location": f"{collector.url}/elsewhere"}))
+        one.track_conversion("ann", 3)
+        await asyncio.to_thread(until, lambda: one.stats().destinations["commanders act 12 34"].dropped == 1)
+        await one.aclose(0.5)
+        await task
+
+    asyncio.run(work())
+    assert goals(collector) == ["0", "1", "2"]
+    query = "tc_s=12%2034" + ("&token=s%2Fk%26%3D" if auth == "query" else "")
+    assert collector.targets == [f"POST /events?{query}"] * 4
+    assert collector.refused == []
 
 
 @pytest.mark.parametrize("mode", ["single", "batch"])
