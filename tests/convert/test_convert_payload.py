@@ -14,8 +14,13 @@ from kameleoon._convert.payload import (
     report_segments,
     tracking_body,
     tracking_url,
+    visitor,
 )
 from kameleoon._convert.ruleset import VisitorState
+from kameleoon._transport.message import Response
+from kameleoon.destinations import Verdict
+from kameleoon.destinations.convert import ConvertTracking
+from kameleoon.sources import ConvertSource
 
 EXAMPLE = (
     '{"accountId":"1001","projectId":"2002","enrichData":true,"source":"js5.0.1","visitors":[{"visitorId":"visitor-1",'
@@ -94,6 +99,34 @@ def test_texts_go_out_as_utf_8():
     assert '"visitorId":"é\ufffd"' in tracking_body("1", "2", [Exposed("é\ud800", "1", "2")]).decode()
     with pytest.raises(ValueError, match="at least one"):
         tracking_body("1", "2", [])
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict", "wait_s"),
+    [
+        (200, Verdict.SENT, None), (202, Verdict.SENT, None), (301, Verdict.RETRY, 60), (307, Verdict.RETRY, 60), (400, Verdict.SPLIT, None),
+        (401, Verdict.RETRY, 60), (402, Verdict.SPLIT, None), (403, Verdict.RETRY, 60), (404, Verdict.RETRY, 60), (405, Verdict.SPLIT, None),
+        (408, Verdict.RETRY, 9), (410, Verdict.SPLIT, None), (413, Verdict.SPLIT, None), (429, Verdict.RETRY, 9), (500, Verdict.RETRY, 9), (503, Verdict.RETRY, 9),
+    ],
+)  # fmt: skip
+def test_what_an_answer_means(status, verdict, wait_s):
+    """Without access all is kept, what fails is tried again, and any other refusal is looked into, piece by piece."""
+    destination = ConvertTracking(ConvertSource(sdk_key="1001/2002"))
+    piece = destination.check({"project": ["1001", "2002"], "visitor": visitor(Exposed("a", "1", "2"))})
+    flow = destination.send([piece])
+    assert next(flow).url == "https://2002.metrics.convertexperiments.com/v1/track/1001/2002"
+    with pytest.raises(StopIteration) as stop:
+        flow.send(Response(status, {"retry-after": "9"}, b""))
+    assert (stop.value.value.verdict, stop.value.value.wait_s) == (verdict, wait_s)
+
+
+def test_events_of_two_projects_are_not_mixed():
+    """After a change of the project those of the one before go by themselves."""
+    destination = ConvertTracking(ConvertSource(sdk_key="k"))
+    pieces = [{"project": ["1", number], "visitor": visitor(Exposed("a", "1", "2"))} for number in ("2", "3")]
+    with pytest.raises(StopIteration) as stop:
+        next(destination.send([destination.check(piece) for piece in pieces]))
+    assert stop.value.value.verdict is Verdict.SPLIT
 
 
 @pytest.mark.parametrize(

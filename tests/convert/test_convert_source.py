@@ -87,6 +87,29 @@ def test_what_is_known_is_not_fetched_again(convert, sender):
     assert run(source.fetch(other, None), sender) is not None
 
 
+def test_both_validators_are_sent_back():
+    """The tag and the time of the last change, each if there is one; 304 is nothing new, but only if something is known."""
+    root = {"account_id": "1", "project": {"id": "2"}}
+    source = ConvertSource(sdk_key="k")
+    flow = source.fetch(None, None)
+    assert not {"If-None-Match", "If-Modified-Since"} & set(next(flow).headers)
+    with pytest.raises(StopIteration) as stop:
+        flow.send(
+            Response(200, {"etag": '"7"', "last-modified": "Sat, 21 Nov 2026 12:00:00 GMT"}, json.dumps(root).encode())
+        )
+    known = stop.value.value
+    flow = source.fetch(known, None)
+    headers = next(flow).headers
+    assert (headers["If-None-Match"], headers["If-Modified-Since"]) == ('"7"', "Sat, 21 Nov 2026 12:00:00 GMT")
+    with pytest.raises(StopIteration) as stop:
+        flow.send(Response(304, {}, b""))
+    assert stop.value.value is None
+    flow = source.fetch(None, None)
+    next(flow)
+    with pytest.raises(FetchFailed, match="status 304"):
+        flow.send(Response(304, {}, b""))
+
+
 @pytest.mark.parametrize(
     ("key", "secret"), [("wr0ng-key", "s3cr3t"), ("1001/2002", "wr0ng-secret"), ("1001/2002", None)]
 )
@@ -105,13 +128,19 @@ def test_no_access_is_told_without_the_key(convert, sender, key, secret):
 def test_a_service_that_fails_is_asked_twice(convert, sender):
     """A 5xx is followed by one more attempt, unless the service asks to wait."""
     source = ConvertSource(sdk_key="1001/2002", secret="s3cr3t", base_url=convert.url)
-    convert.faults += [(503, {})]
-    assert run(source.fetch(None, None), sender) is not None
+    for status in (500, 503):
+        convert.faults += [(status, {})]
+        assert run(source.fetch(None, None), sender) is not None
+    assert len(convert.seen) == 4
+    convert.faults += [(499, {})]
+    with pytest.raises(FetchFailed, match="status 499"):
+        run(source.fetch(None, None), sender)
+    assert len(convert.seen) == 5
     convert.faults += [(503, {"Retry-After": "60"})]
     with pytest.raises(FetchFailed, match="status 503") as failure:
         run(source.fetch(None, None), sender)
     assert failure.value.retry_after == "60"
-    assert len(convert.seen) == 3
+    assert len(convert.seen) == 6
 
 
 def test_nobody_there(sender):
