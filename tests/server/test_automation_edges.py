@@ -131,6 +131,50 @@ def test_reallocation_draws_anew_and_nothing_else_does(api):
     assert {second for _, second in seen} == {None}
 
 
+@pytest.mark.parametrize(
+    ("shares", "is_taken"),
+    [
+        ((50, 50), True),
+        ((33.33, 66.66), True),
+        ((33.34, 66.67), True),
+        ((33.33, 66.65), False),
+        ((33.35, 66.67), False),
+        ((100,), True),
+        ((), False),
+    ],
+)
+def test_allocations_sum_to_100(api, shares, is_taken):
+    """A hundredth of a percent may be missing or too much, as people round; the configuration sums to 1 exactly all the same."""
+    allocations = [
+        {"variationKey": key, "exposition": share} for key, share in zip(("off", "on"), shares, strict=False)
+    ]
+    answer = api("PATCH", "/feature-flags/rules/11", {"trafficAllocations": allocations}, 200 if is_taken else 400)
+    if is_taken:
+        project = requests.get(f"{api.server.url}/v3/local00001", timeout=10).json()
+        drawn = [share["exposition"] for share in project["featureFlags"][0]["rules"][0]["variationByExposition"]]
+        assert sum(drawn) == 1
+        assert drawn[0] == pytest.approx(shares[0] / 100)
+    else:
+        assert answer["errors"][0]["field"] == "trafficAllocations"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"variations": [{"key": "off"}, {"key": "on"}, {"key": "on"}]},
+        {"variations": [{"key": "off"}]},
+        {"variations": [{"key": "off"}, {"key": "on", "variables": [{"key": "n", "value": "1"}]}, {}]},
+        {"variables": [{"key": "n", "type": "NUMBER", "value": "x"}]},
+        {"variables": [{"key": "n", "type": "COLOUR", "value": "x"}]},
+    ],
+)
+def test_a_flag_that_contradicts_itself_is_refused(api, change):
+    """Variation keys are there once, and those that rules need stay; nothing changes."""
+    before = api.server.project
+    api("PATCH", "/feature-flags/local00001/checkout", {"featureKey": "checkout", **change}, 400)
+    assert api.server.project == before
+
+
 def test_the_default_environment_keeps_ids_wherever_it_stands(api):
     """Not the first environment but production keeps the ids of shared rules, whichever of them is changed."""
     before = environment(api("GET", "/feature-flags/local00001/checkout"), "production")["rolloutRules"]

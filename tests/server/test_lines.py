@@ -223,7 +223,9 @@ def test_no_body_crashes_the_readers(text):
 @settings(deadline=None)
 @given(
     st.dictionaries(
-        st.text(), st.recursive(st.none() | st.booleans() | st.floats() | st.text() | st.integers(), st.lists)
+        st.text() | st.sampled_from(["goalId", "revenue", "negative", "metadata", "mappingValue", "userAgent", "time"]),
+        st.recursive(st.none() | st.booleans() | st.floats() | st.text() | st.integers(), st.lists, max_leaves=5),
+        max_size=5,
     )
 )
 def test_no_json_object_crashes_the_reader(member):

@@ -213,7 +213,7 @@ def test_variable_types_are_inferred_or_declared():
         + """
 flags:
   a:
-    variables: {title: string, limit: {type: number, value: 3}, raw: json}
+    variables: {title: string, limit: {type: number, value: 3}, raw: json, look: {type: css, value: "a {}"}, run: {type: js}}
     variations:
       off: {variables: {title: 7, raw: [1, {a: null}]}}
       on: {variables: {limit: 4.5, seen: true, style: {a: 1}, title: "", raw: text}}
@@ -224,6 +224,7 @@ flags:
         ("title", "STRING", "7"),
         ("limit", "NUMBER", 3),
         ("raw", "JSON", [1, {"a": None}]),
+        ("look", "CSS", "a {}"),
     ]
     assert on.variables["limit"].value == 4.5
     assert (on.variables["seen"].type, on.variables["style"].type) == (VariableType.BOOLEAN, VariableType.JSON)

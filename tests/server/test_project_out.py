@@ -46,6 +46,30 @@ def test_a_written_project_reads_back_as_the_same(text):
     assert write_project(parse_project(written)) == written
 
 
+def test_conditions_are_written_in_words():
+    """Every condition that has words is written with them; the service's own form is left to what has none."""
+    (text,) = (block for block in BLOCKS if "all_conditions" in block)
+    scopes = "\n".join(
+        f"      - {{{condition}}}"
+        for condition in (
+            "converted: purchase",
+            "converted: any, last_visits: 3",
+            "saw_flag: checkout",
+            "saw_flag: checkout, within: all_visits",
+            "saw_flag: checkout, variation: on",
+            "saw_flag: checkout, rule: experiment",
+            "saw_experiment: checkout",
+            "in_no_other: any, within: current_visit",
+        )
+    )
+    project = parse_project(f"{text.rstrip()}\n{scopes}\n")
+    written = write_project(project)
+    assert written.count("service:") == text.count("service:") == 1
+    for words in ("last_visits: 3", "saw_flag: checkout, within: all_visits", "within: current_visit"):
+        assert written.count(words) >= 1, words
+    assert parse_project(written) == project
+
+
 def test_the_demo_project_is_written_as_a_person_would():
     """The export of the demo project needs no ids but those its author gave, and one line for each short thing."""
     project = read_project(ROOT / "sample-config" / "demo-project.yaml")
