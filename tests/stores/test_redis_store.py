@@ -9,76 +9,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kameleoon import (
-    ApplicationVersion,
-    Browser,
-    BrowserType,
-    Conversion,
-    Cookie,
-    CustomData,
-    Device,
-    DeviceType,
-    Geolocation,
-    OperatingSystem,
-    OperatingSystemType,
-    PageView,
-    UserAgent,
-)
-from kameleoon._visitor.facts import Assigned, Consented, Forced, InSegments, MappedFrom, Remote, Simulated, Told
-from kameleoon._visitor.record import Assignment, Forcing, PreviousVisit, Simulation, Visitor, VisitorRecord
+from kameleoon import Conversion, CustomData
+from kameleoon._visitor.facts import Told
+from kameleoon._visitor.record import Assignment, Visitor, VisitorRecord
 from kameleoon._visitor.unsent import take_unsent
 from kameleoon.stores import RedisStore
 from kameleoon.stores.redis_record import decode_record, encode_record
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tracking"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "visitor"))
 from event_sink import Sink, until
+from every_fact import FACTS, all_of_record
 from redis_process import BINARY, RedisProcess
-
-DATA = [
-    Device(DeviceType.PHONE),
-    Browser(BrowserType.CHROME, 12.5),
-    OperatingSystem(OperatingSystemType.LINUX),
-    Geolocation("France", None, "Paris", latitude=1.5),
-    ApplicationVersion("1.2"),
-    Cookie({"a": "b"}),
-    UserAgent("UA/1 é"),
-    CustomData(3, "x", "y"),
-    CustomData(3, "z", overwrite=False),
-    CustomData("named", "z").at(4),
-    CustomData(5),
-    PageView("https://a.b/c:d?e", "t", [1, 2]),
-    PageView("/é", None),
-    Conversion(1, 2.5, True, [CustomData(1, "m")]),
-    Conversion(2),
-]
-FACTS = [
-    *(Told(value, 5 + place) for place, value in enumerate(DATA)),
-    *(Told(value, 50, sent=True) for value in DATA[7:13]),
-    Told(CustomData(7, "user"), 9, maps=True),
-    Consented(consent=True),
-    Consented(consent=False),
-    MappedFrom("first"),
-    Forced(9, Forcing("on", 3, force_targeting=True)),
-    Forced(9, None),
-    Simulated({"flag": Simulation("on", 1, 2, None)}),
-    InSegments((11, 4)),
-    Assigned(Assignment(1, 10, False, 7, True)),
-    Assigned(Assignment(2, 20, None, 8, False)),
-    Remote(
-        previous_visits=(PreviousVisit(1, 2),),
-        visit_number=3,
-        heat={1: {2: 0.5}},
-        scores={4: (frozenset({1, 2}), frozenset({3}))},
-    ),
-]
 
 
 def known(record):
-    """All that a record says; `is_plain` follows from it, and `has_rare` from what it ever said."""
-    names = [name for name in dir(record) if not name.startswith("_") and not callable(getattr(record, name))]
-    names.remove("is_plain")
-    names.remove("has_rare")
-    return {name: getattr(record, name) for name in names} | {"conversions": list(record.conversions)}
+    """All that a record says; `is_plain` follows from it."""
+    found = all_of_record(record)
+    del found["is_plain"]
+    return found
 
 
 @given(st.lists(st.sampled_from(FACTS), max_size=12))

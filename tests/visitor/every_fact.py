@@ -70,25 +70,22 @@ FACTS = [
 ]
 
 
-HOW_IT_IS_KEPT = {"record", "has_rare"}
+HOW_IT_IS_KEPT = {"record", "has_rare", "joined"}
 """Attributes that say nothing about the visitor."""
 
 
-def all_of(visitor):
-    """All that is known of a visitor."""
-    record = visitor.record
+def all_of_record(record):
+    """All that a record says."""
     names = [
         name
         for name in dir(record)
         if name not in HOW_IT_IS_KEPT and not name.startswith("_") and not callable(getattr(record, name))
     ]
     known = {name: getattr(record, name) for name in names} | {"conversions": list(record.conversions)}
-    return (
-        known
-        | {"assignments": dict(record.assignments), "custom_data": dict(record.custom_data)}
-        | {
-            "last_s": visitor.last_s,
-            "is_unique": visitor.is_unique,
-            "is_stale": visitor.is_stale,
-        }
-    )
+    return known | {"assignments": dict(record.assignments), "custom_data": dict(record.custom_data)}
+
+
+def all_of(visitor):
+    """All that is known of a visitor."""
+    own = {"last_s": visitor.last_s, "is_unique": visitor.is_unique, "is_stale": visitor.is_stale}
+    return all_of_record(visitor.record) | own
