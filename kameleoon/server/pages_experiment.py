@@ -189,6 +189,7 @@ def _results_table(result: RuleResult, goal_key: str, confidence: float) -> Html
     titles = (
         "Visitors",
         "Converted visitors",
+        "All conversions",
         "Conversion rate",
         "Revenue",
         "Revenue per visitor",
@@ -204,6 +205,7 @@ def _result_row(variation: VariationResult, goal: GoalResult) -> Html:
     cells = (
         f"{variation.visitors:,}",
         f"{goal.converted:,}",
+        f"{goal.conversions:,}",
         f"{goal.rate:.2%}",
         f"{goal.revenue_total:,.2f}",
         f"{goal.revenue_per_visitor:,.2f}",

@@ -128,6 +128,21 @@ def test_results_are_told_in_words_and_plots(server):
     assert "The visitors are divided as planned: off 300, on 300." in text
     assert f"{uplift.uplift:+.1%}" in text
     assert "It is better: the change is " in text
+    more = "\n".join(
+        f"nonce={number:08X}FFFFFFFF&eventType=conversion&goalId=1001&revenue=2.5&visitorCode=many"
+        for number in range(3)
+    )
+    more += f"\nnonce={1:016X}&eventType=experiment&id=12&variationId=14&visitorCode=many"
+    requests.post(f"{server.url}/visit/events?siteCode=shop123456", data=more, timeout=10)
+    text = requests.get(f"{server.url}/page/experiment?flag=checkout&rule=test", timeout=10).text
+    variation = server.results().flag("checkout").rule("test").variation("on")
+    told = variation.goal("purchase")
+    assert told.conversions == told.converted + 2
+    row = re.findall(r'<td class="n">([^<]*)', text[text.index("<code>on</code>") :])
+    assert row[:6] == [
+        *(f"{variation.visitors}", f"{told.converted}", f"{told.conversions}", f"{told.rate:.2%}"),
+        *(f"{told.revenue_total:,.2f}", f"{told.revenue_per_visitor:,.2f}"),
+    ]
     delivery = requests.get(f"{server.url}/page/experiment?flag=checkout&rule=first", timeout=10).text
     assert "A delivery compares nothing" in delivery
 
