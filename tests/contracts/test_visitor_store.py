@@ -500,7 +500,7 @@ def test_eight_threads_assign_and_no_exposure_is_lost(store):
         thread.join()
     # Who falls asleep between another thread's look and word is made anew: what was known then is handed out.
     told = {f"v{number}": list(claim(store, f"v{number}").assignments) for number in range(300)}
-    for code, visitor in ended_of(store):
+    for code, visitor, _ in ended_of(store):
         told[code] += take_unsent(visitor, consent_required=False).assignments
     for assignments in told.values():
         assert sorted({item.experiment_id for item in assignments}) == list(range(8))
