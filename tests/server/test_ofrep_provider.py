@@ -67,8 +67,10 @@ def url(tmp_path_factory):
     file.write_text(PROJECT, encoding="utf-8")
     command = [sys.executable, "-m", "kameleoon", "serve", str(file), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        yield re.search(r"at (http://\S+)", server.stdout.readline())[1]
-        server.terminate()
+        try:
+            yield re.search(r"at (http://\S+)", server.stdout.readline())[1]
+        finally:
+            server.terminate()
 
 
 @pytest.fixture(scope="module")

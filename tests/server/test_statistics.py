@@ -217,6 +217,45 @@ def test_sequential_p_value_and_interval_agree(estimate, error, visitors):
     assert (statistics.sequential_p_value(estimate, error, visitors) < 0.05) == (abs(estimate) > half)
 
 
+@pytest.mark.parametrize(
+    ("variation", "reference", "is_told"),
+    [
+        (Rate(10, 20), Rate(10, 20), True),
+        (Rate(9, 20), Rate(10, 20), False),
+        (Rate(10, 20), Rate(9, 20), False),
+        (Rate(10, 19), Rate(10, 20), False),
+        (Rate(10, 20), Rate(11, 20), False),
+        (Rate(0, 0), Rate(10, 20), False),
+        (Rate(120, 1000), Rate(100, 1000), True),
+    ],
+)
+def test_the_sequential_uplift_needs_ten_of_each(variation, reference, is_told):
+    """It is told from ten converted and ten other visitors on each side, and is that of the logarithm of the rates' ratio."""
+    found = statistics.sequential_uplift(variation, reference)
+    assert (found is not None) is is_told
+    if found is not None:
+        ratio = (variation.converted / variation.visitors) / (reference.converted / reference.visitors)
+        error = math.sqrt(sum((1 - rate.converted / rate.visitors) / rate.converted for rate in (variation, reference)))
+        half = statistics.sequential_half_width(error, variation.visitors + reference.visitors)
+        assert found.difference == pytest.approx(ratio - 1)
+        assert found.interval.low == pytest.approx(math.exp(math.log(ratio) - half) - 1)
+        assert found.interval.high == pytest.approx(math.exp(math.log(ratio) + half) - 1)
+
+
+def test_the_sequential_interval_finds_what_is_there():
+    """Looked at every day, a third more conversions are found in most experiments of 20,000 visitors."""
+    random = np.random.default_rng(11)
+    found = 0
+    for _ in range(200):
+        ours, theirs = random.binomial(1000, [[0.04], [0.03]], (2, 10)).cumsum(axis=1)
+        looks = (
+            statistics.sequential_uplift(Rate(int(a), 1000 * n), Rate(int(b), 1000 * n))
+            for n, (a, b) in enumerate(zip(ours, theirs, strict=True), start=1)
+        )
+        found += any(look is not None and look.interval.low > 0 for look in looks)
+    assert 0.5 < found / 200 < 1
+
+
 def test_error_rates_by_simulation():
     """
     Without any effect, one look at the end errs as often as promised; looking all the time makes the fixed test err far too often,
@@ -224,7 +263,7 @@ def test_error_rates_by_simulation():
     """
     random = np.random.default_rng(20_260_101)
     runs, looks, step, chance = 2000, 14, 400, 0.1  # a look a day, for two weeks
-    at_end = peeked = sequential = 0
+    at_end = peeked = sequential = told = 0
     for _ in range(runs):
         ours, theirs = random.binomial(step, chance, (2, looks)).cumsum(axis=1)
         pairs = [
@@ -235,10 +274,12 @@ def test_error_rates_by_simulation():
         at_end += p_values[-1] < 0.05
         peeked += min(p_values) < 0.05
         intervals = [found.interval for pair in pairs if (found := statistics.sequential_uplift(*pair))]
+        told += len(intervals)
         sequential += any(not interval.low <= 0 <= interval.high for interval in intervals)
     assert 0.04 <= at_end / runs <= 0.06
     assert peeked / runs > 0.15
     assert sequential / runs <= 0.05
+    assert told == runs * looks, "an interval that is not told errs never"
 
 
 def test_a_broken_division_is_found():

@@ -189,6 +189,8 @@ def test_visitors_are_read_some_at_a_time():
     ]
     storage.add("s", parse_lines("\n".join(lines)))
     storage.add("other", parse_lines(lines[1]))
+    bot = f"nonce={99:016X}&visitorCode=c&time=9&eventType=experiment&id=7&variationId=71&userAgent=curl%2F8.0"
+    storage.add("s", parse_lines(bot))
     found, after, calls = [], 0, 0
     while after is not None:
         after, visitors = storage.exposed_visitors("s", [7], after=after, most=2)
