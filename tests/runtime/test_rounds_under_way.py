@@ -101,10 +101,10 @@ def test_a_flush_waits_for_a_step_of_another_thread(start, tmp_path, monkeypatch
     write_claims = tracker._write_claims
 
     def slow(claims, ready):
-        write_claims(claims, ready)
         if threading.current_thread() is other:
             took.set()
             go_on.wait(10)
+        write_claims(claims, ready)
 
     monkeypatch.setattr(tracker, "_write_claims", slow)
     other = threading.Thread(target=lambda: list(tracker._collect()))

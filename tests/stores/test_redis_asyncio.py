@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from kameleoon import Conversion, CustomData
+from kameleoon import Conversion, CustomData, UniqueIdentifier
 from kameleoon._visitor.facts import Told
 from kameleoon._visitor.record import Assignment
 from kameleoon._visitor.unsent import take_unsent
+from kameleoon.destinations import ConsentRule, Feed, FunctionDestination
 from kameleoon.integrations.asgi import VISITOR_KEY, KameleoonASGIMiddleware
 from kameleoon.stores import RedisStore, SharedVisitorStore
 from kameleoon.stores.redis_scripts import SHAS
@@ -147,6 +148,84 @@ def test_background_work_on_the_loop_goes_on_while_redis_stalls(sink, server):
 
     asyncio.run(asyncio.wait_for(application(), 20))
     assert sorted(sink.goals()) == list(range(20))
+
+
+@pytest.mark.parametrize("feed", [False, True], ids=["the service alone", "a destination"])
+def test_background_work_on_the_loop_makes_no_blocking_trip(sink, server, feed):
+    """Whatever it looks at on its way: identifiers that map themselves, words that destinations wait for, visitors who are gone."""
+    source = {"featureFlags": [], "customData": [{"index": 3, "name": "user", "isMappingIdentifier": True}]}
+    heard = []
+    feeds = [Feed(FunctionDestination(heard.extend), consent=ConsentRule.GIVEN)] if feed else []
+
+    async def application():
+        store = RedisStore(server.url, timeout_s=5.0, session_s=1.0)
+        async with sink.client(visitor_store=store, source=source, multi_threading=False, destinations=feeds) as client:
+            client._core.schedule._job("tracking").wait_s = lambda: 0.01
+            work = asyncio.create_task(client.run_background())
+            await client.prepare_async("v", "u")
+            trips = count_trips(store)
+            client.add_data("u", UniqueIdentifier(True))
+            client._core.schedule.hasten("tracking")
+            for code in "vu":
+                client.track_conversion(code, 7)
+            for _ in range(2):
+                client.flush()
+                await asyncio.to_thread(until, lambda: not client._core.tracker._asked)
+            await asyncio.to_thread(until, lambda: client.stats().events_sent >= 3)
+            client.set_legal_consent("v", True)
+            await asyncio.to_thread(until, lambda: heard or not feed)
+            await asyncio.to_thread(until, lambda: client.stats().visitors == 0)
+            await asyncio.sleep(0.05)
+            assert threading.current_thread() not in trips
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+
+    asyncio.run(asyncio.wait_for(application(), 20))
+    assert sink.goals() == [7, 7]
+    assert [event["visitor_code"] for event in heard] == ["v"] * feed
+
+
+def test_a_round_that_is_cancelled_forgets_nobody(sink, server):
+    """The loop ended while the round looked at visitors: whoever it had taken from the register is told of by the next round."""
+    source = {"featureFlags": [], "customData": [{"index": 3, "name": "user", "isMappingIdentifier": True}]}
+
+    async def interrupted(client, proxy):
+        work = asyncio.create_task(client.run_background())
+        client.track_conversion("v", 7)
+        loop = asyncio.get_running_loop()
+
+        def cancel(asked):
+            if b"look" in asked and not client._core.tracker._registered:
+                loop.call_soon_threadsafe(work.cancel)
+            return False
+
+        proxy.is_lost = cancel
+        client._core.schedule.hasten("tracking")
+        await asyncio.gather(work, return_exceptions=True)
+        proxy.is_lost = lambda _asked: False
+
+    async def resumed(client):
+        work = asyncio.create_task(client.run_background())
+        client._core.schedule.hasten("tracking")
+        await asyncio.to_thread(until, lambda: client.stats().events_sent)
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+
+    with Lossy(server.port) as proxy:
+        store = RedisStore(proxy.url, timeout_s=5.0)
+        with sink.client(visitor_store=store, source=source, multi_threading=False) as client:
+            asyncio.run(asyncio.wait_for(interrupted(client, proxy), 20))
+            asyncio.run(asyncio.wait_for(resumed(client), 20))
+            assert sink.goals() == [7]
+
+
+def test_a_flush_of_one_visitor_is_waited_for(sink, server):
+    """What the background claims for the caller counts in what he is told."""
+    with sink.client(visitor_store=RedisStore(server.url, timeout_s=5.0), tracking_interval_millisecond=5000) as client:
+        assert client.wait_init()
+        client.add_data("v", Conversion(7))
+        result = client.flush("v", timeout=5.0)
+        assert (result.sent, result.pending) == (1, 0)
 
 
 def test_methods_that_ask_the_service_do_not_hold_the_loop_for_redis(sink, server):
