@@ -150,7 +150,7 @@ def test_b12_the_default_timeout_is_exactly_that(timeout_ms):
     with Scripted(answers(v3=stall)) as server, make(server, default_timeout_millisecond=timeout_ms) as client:
         started = time.monotonic()
         assert client.wait_init() is False
-        assert timeout_ms / 1000 - 0.05 <= time.monotonic() - started < timeout_ms / 1000 + 0.5
+        assert timeout_ms / 1000 - 0.05 <= time.monotonic() - started < timeout_ms / 1000 + 0.65
 
 
 @pytest.mark.parametrize("call", ["get_remote_data", "get_remote_visitor_data", "get_visitor_warehouse_audience"])
@@ -162,10 +162,10 @@ def test_b13_one_deadline_for_token_and_data(call, is_async):
         assert client.wait_init()
         started = time.monotonic()
         if is_async:
-            result = asyncio.run(getattr(client, f"{call}_async")(*arguments, timeout=0.4))
+            result = asyncio.run(getattr(client, f"{call}_async")(*arguments, timeout=1.0))
         else:
-            result = getattr(client, call)(*arguments, timeout=0.4)
-        assert time.monotonic() - started < 0.8
+            result = getattr(client, call)(*arguments, timeout=1.0)
+        assert time.monotonic() - started < 1.95
         assert not result
 
 
