@@ -119,15 +119,15 @@ def test_a_destination_that_is_down_gets_all_of_it_later(collector):
 
 @pytest.mark.parametrize("timeout", [0.5, 5])
 def test_nobody_listens(timeout, threaded):
-    """A flush is back in time and raises nothing; the attempt counts as one to be made again, and the events are kept."""
+    """A flush raises nothing; the attempt counts as one to be made again, and the events are kept."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     webhook = Webhook(f"http://127.0.0.1:{port}/", "s")
     with make_client(Feed(webhook, "hook"), multi_threading=None if threaded else False) as client:
         client.track_conversion("ann", 5)
         assert client.flush(timeout=timeout).destinations["hook"].pending == 1
-        stats = client.stats().destinations["hook"]
-        assert (stats.requests, stats.retried, stats.dropped) == (1, 1, 0)
+        until(lambda: client.stats().destinations["hook"].retried >= 1)
+        assert client.stats().destinations["hook"].dropped == 0
 
 
 def test_stats_of_a_destination():
