@@ -291,7 +291,7 @@ def test_sameness_is_strict():
         (r"(?<y>a)\k<y>", "aa", True), (r"(a)\1", "aa", True), (r"a$", "a\n", False), (r"a.b", "a\rb", False), (r"[\d-]", "-", True),
         (r"^[\d]$", "5", True), (r"[\d]", "d", False), (r"^[\D]$", "d", True), (r"[\D]", "5", False), (r"[\W]", "a", False), (r"^[\W]$", "-", True),
         (r"\D", "5", False), (r"\D", "x", True), (r"\Bat", "cat", True), (r"\Bat", "at", False), (r"[\b]", "\b", True), (r"[\B]", "b", True),
-        (r"[^]x", "\nx", True), (r"[]|a", "a", True), (r"^a{2,}$", "aaa", True), (r"^a{1,2}$", "aaa", False), (r"^a{x}$", "a{x}", True), (r"[^\d]", "x", True), (r"[^\d]", "5", False),
+        (r"[^]x", "\nx", True), (r"^[\D]$", "x", True), (r"[^]x", "ab", False), (r"^x{,2}$", "xx", False), (r"^\@b$", "@b", True), (r"^\@b$", "@", False), (r"[]|a", "a", True), (r"^a{2,}$", "aaa", True), (r"^a{1,2}$", "aaa", False), (r"^a{x}$", "a{x}", True), (r"[^\d]", "x", True), (r"[^\d]", "5", False),
         (r"É", "é", True), (r"\bcat\b", "a cat!", True), (r"\bcat\b", "scat", False), (r"x{,2}", "x{,2}", True), (r"a{2}", "baab", True),
         (r"[[]", "[", True), (r"[]", "x", False), (r"[^]", "\n", True), (r"\/\-\@\A", "/-@a", True), (r"\u0041\x42\cJ", "ab\n", True),
         (r"(?=a)a(?!b)", "ac", True), (r"a+?", "a", True), (r"(?:a|b)*c", "abc", True), (r"a|b&&[c&&d]", "a", True),

@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from kameleoon._tracking.queues import MemoryQueue
 from kameleoon._transport.flow import run
 from kameleoon.destinations import EventRefused, Feed, Forwarder, FunctionDestination, Limits, Result, Verdict
 from kameleoon.destinations.events import to_text
@@ -289,6 +290,25 @@ def test_a_closed_destination_is_left_alone(feed):
     clock.now += 60
     deliver()
     assert destination.batches == [["1"], ["2"]]
+
+
+def test_what_other_processes_left_is_looked_for(exposure):
+    """Every few seconds where events outlive a process, though not before the destination wants to be asked again."""
+    queue = MemoryQueue("scripted")
+    queue.is_durable = True
+    clock = Clock()
+    forwarder = Forwarder(Feed(Scripted(Result(Verdict.CLOSED, "status 403", 60.0))), queue, clock=clock)
+    sender = NoNetwork(clock)
+    assert forwarder.due_in_s == 5
+    queue.put([to_text(exposure(1))])
+    run(forwarder.deliver(), sender)
+    assert forwarder.due_in_s == 60
+    clock.now += 58
+    assert forwarder.due_in_s == 5
+    clock.now += 2
+    queue.put([to_text(exposure(2))])
+    run(forwarder.deliver(), sender)
+    assert (forwarder.counters["sent"], forwarder.due_in_s) == (1, 5)
 
 
 def test_requests_keep_to_their_rate(feed):
