@@ -304,7 +304,7 @@ def test_what_other_processes_left_is_looked_for(exposure):
     run(forwarder.deliver(), sender)
     assert forwarder.due_in_s == 60
     clock.now += 58
-    assert forwarder.due_in_s == 5
+    assert forwarder.due_in_s == 2
     clock.now += 2
     queue.put([to_text(exposure(2))])
     run(forwarder.deliver(), sender)
