@@ -41,6 +41,10 @@ class KameleoonClientFactory:
                 each that does.
             ConfigCredentialsInvalid: Client id or secret is missing.
         """
+        if config is not None and not isinstance(config, KameleoonClientConfig):
+            raise ConfigException(
+                f"config: expected a KameleoonClientConfig, got {type(config).__name__}; the path of a file is config_path"
+            )
         settings = config if config is not None else KameleoonClientConfig.read_from_yaml(config_path)
         if not site_code:
             raise SiteCodeIsEmpty("Provided site_code is empty")

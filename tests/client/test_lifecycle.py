@@ -244,6 +244,13 @@ def test_one_client_for_a_site_and_environment(server):
         KameleoonClientFactory.forget(SITE)
 
 
+def test_settings_of_another_kind_are_refused(tmp_path):
+    """A path in the place of the settings is told where it belongs; no client is made."""
+    with pytest.raises(ConfigException, match="expected a KameleoonClientConfig, got PosixPath; .* config_path"):
+        KameleoonClientFactory.create(SITE, tmp_path / "client.yaml")
+    assert SITE not in KameleoonClientFactory.site_codes()
+
+
 def test_offline_answers_from_a_dictionary_and_a_file(tmp_path):
     """A source needs no network and no credentials, a broken new version keeps the old one."""
     flag = {"featureKey": "f", "environmentEnabled": True, "defaultVariationKey": "on", "rules": [], "variations": []}
