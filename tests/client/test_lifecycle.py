@@ -246,7 +246,7 @@ def test_one_client_for_a_site_and_environment(server):
 
 def test_settings_of_another_kind_are_refused(tmp_path):
     """A path in the place of the settings is told where it belongs; no client is made."""
-    with pytest.raises(ConfigException, match="expected a KameleoonClientConfig, got PosixPath; .* config_path"):
+    with pytest.raises(ConfigException, match=r"expected a KameleoonClientConfig, got PosixPath; .* config_path"):
         KameleoonClientFactory.create(SITE, tmp_path / "client.yaml")
     assert SITE not in KameleoonClientFactory.site_codes()
 
