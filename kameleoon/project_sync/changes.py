@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -21,11 +22,21 @@ def rule_details(before: RolloutRule, after: RolloutRule) -> list[str]:
         "segment": (before.segment_id, after.segment_id),
         "exposition": (100 if before.exposition is None else before.exposition, after.exposition),
     }
+    if before.release != after.release:
+        pairs["release"] = (_window(before), _window(after))
     if after.type == "EXPERIMENTATION":
         pairs["shares"] = (_shares(before), _shares(after))
     else:
         pairs["variation"] = (before.variation_key, after.variation_key)
     return [f"{name}: {old} -> {new}" for name, (old, new) in pairs.items() if old != new]
+
+
+def _window(rule: RolloutRule) -> str:
+    given = rule.release or {}
+    if not isinstance(given, Mapping):
+        return str(given)
+    ends = [f"{word} {given[end]}" for word, end in (("from", "releaseFrom"), ("to", "releaseTo")) if given.get(end)]
+    return f"{' '.join(ends)} ({given.get('timeZone') or 'UTC'})" if ends else "always"
 
 
 def _shares(rule: RolloutRule) -> str:

@@ -72,7 +72,7 @@ def impact(
         after: What would be.
         environment: One that both have.
         codes: Visitor codes.
-        now_ms: Now, in ms since 1970, for conditions on time.
+        now_ms: Now, in ms since 1970, for conditions on time and windows of rules.
 
     Returns:
         One entry for each flag of either version, in their order.
@@ -80,7 +80,7 @@ def impact(
     Raises:
         ValueError: A version has no such environment, or cannot be evaluated in part.
     """
-    old, new = (_compiled(project, environment) for project in (before, after))
+    old, new = (_compiled(project, environment, now_ms) for project in (before, after))
     keys = list(dict.fromkeys([*old.flag_keys, *new.flag_keys]))
     found = tuple(_flag_impact(key, old, new, codes, now_ms) for key in keys)
     for ruleset in (old, new):
@@ -89,8 +89,8 @@ def impact(
     return found
 
 
-def _compiled(project: Project, environment: str) -> Ruleset:
-    return compile_ruleset(build_configuration(project, environment, modified_ms=0))
+def _compiled(project: Project, environment: str, now_ms: int) -> Ruleset:
+    return compile_ruleset(build_configuration(project, environment, modified_ms=0, at_ms=now_ms))
 
 
 def _flag_impact(key: str, old: Ruleset, new: Ruleset, codes: Sequence[str], now_ms: int) -> FlagImpact:

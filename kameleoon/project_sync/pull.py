@@ -7,7 +7,16 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from kameleoon.server.api_words import CONDITION_FRAME, RULE_TYPES, SCOPES, is_included, joined, variable_value
+from kameleoon.project_sync.wanted import has_window
+from kameleoon.server.api_words import (
+    CONDITION_FRAME,
+    RULE_TYPES,
+    SCOPES,
+    is_included,
+    joined,
+    read_release,
+    variable_value,
+)
 from kameleoon.server.project import (
     Condition,
     CustomDatum,
@@ -288,6 +297,7 @@ def _rule(
         segment_key=None if rule.segment_id is None else segments[rule.segment_id],
         exposition=(100 if rule.exposition is None else rule.exposition) / 100,
         is_paused=(rule.status or rule.state) == "PAUSED",
+        release=read_release(rule.release) if has_window(rule) else None,
     )
 
 

@@ -6,6 +6,7 @@ What the file cannot say is taken from what is there.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,14 +19,23 @@ from kameleoon.api.feature_flags import (
     RolloutRule,
 )
 from kameleoon.project_sync.changes import rule_details
-from kameleoon.server.api_words import RULE_WORDS, conditions_data, percent_of, variable_text, variable_value
+from kameleoon.server.api_words import (
+    RULE_WORDS,
+    conditions_data,
+    percent_of,
+    read_release,
+    release_json,
+    variable_text,
+    variable_value,
+)
 from kameleoon.server.project import RuleType, derive_id, rule_names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from kameleoon.server import project as model
     from kameleoon.server.project import VariableType
+    from kameleoon.server.release import Release
 
 
 UNKNOWN = "(not on the service yet)"
@@ -104,6 +114,8 @@ def _rule(
         "segment_id": segment_id,
         "exposition": percent_of(rule.exposition),
     }
+    if rule.release is not None and not _is_window(other, rule.release):
+        changed["release"] = release_json(rule.release)
     if rule.type is RuleType.EXPERIMENT:
         keys = [share.variation_key for share in rule.shares]
         control = other.control_variation_key if other is not None else None
@@ -123,6 +135,21 @@ def _rule(
         }
     made = replace(other or RolloutRule(), **changed)
     return other if other is not None and not rule_details(other, made) else made
+
+
+def has_window(rule: RolloutRule) -> bool:
+    """Whether the service gives the rule out in a window of time only."""
+    given: Any = rule.release
+    return given is not None and (not isinstance(given, Mapping) or any(map(given.get, ("releaseFrom", "releaseTo"))))
+
+
+def _is_window(rule: RolloutRule | None, wanted: Release) -> bool:
+    """Whether a rule of the service has the same window, however it is written."""
+    try:
+        there = read_release(rule.release) if rule is not None else None
+    except ValueError:
+        return False
+    return there is not None and (there.opens_ms, there.closes_ms) == (wanted.opens_ms, wanted.closes_ms)
 
 
 def variables_of(flag: model.Flag, there: Iterable[FlagVariable]) -> tuple[FlagVariable, ...] | None:

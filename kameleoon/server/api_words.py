@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from kameleoon.server.automation_fields import FieldError
 from kameleoon.server.project import Joined, RuleType, VariableType
+from kameleoon.server.release import ZONE, Release, moment_text, read_moment, read_zone
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
 
     from kameleoon.server.project import Segment
 
@@ -43,6 +47,45 @@ def percent_of(share: float) -> float | int:
 def is_included(condition: Mapping[str, Any]) -> bool:
     """Whether a condition stands as it is, rather than negated."""
     return condition.get("include", condition.get("isInclude", True)) is not False
+
+
+def release_json(release: Release) -> dict[str, Any]:
+    """The window of a rule; an end that it has not is null."""
+    opens, closes = (None if one is None else moment_text(one, "T") for one in (release.opens, release.closes))
+    return {"releaseFrom": opens, "releaseTo": closes, "timeZone": release.zone}
+
+
+def read_release(given: Any) -> Release | None:
+    """
+    The window of a rule; null is none.
+
+    Raises:
+        FieldError: It is no window.
+    """
+    if given is None:
+        return None
+    if not isinstance(given, Mapping):
+        raise FieldError("release", "expected {releaseFrom, releaseTo, timeZone}, or null for always")
+    opens, closes = (_read_moment(given, name) for name in ("releaseFrom", "releaseTo"))
+    zone = "UTC" if given.get("timeZone") is None else str(given["timeZone"])
+    try:
+        read_zone(zone)
+    except ValueError as error:
+        raise FieldError("release.timeZone", f"{error}, expected {ZONE}") from error
+    if opens is None and closes is None:
+        raise FieldError("release", "expected releaseFrom, releaseTo or both, or null for always")
+    try:
+        return Release(opens, closes, zone)
+    except ValueError as error:
+        raise FieldError("release.releaseTo", "expected a time after releaseFrom") from error
+
+
+def _read_moment(given: Mapping[str, Any], name: str) -> datetime | None:
+    text = given.get(name)
+    try:
+        return None if text is None else read_moment(str(text))
+    except ValueError as error:
+        raise FieldError(f"release.{name}", str(error)) from error
 
 
 def joined(operators: Any, members: int) -> Joined | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kameleoon.server.api_words import RULE_WORDS, conditions_data, percent_of, variable_text
+from kameleoon.server.api_words import RULE_WORDS, conditions_data, percent_of, release_json, variable_text
 from kameleoon.server.project import (
     CustomDatum,
     Flag,
@@ -124,6 +124,7 @@ def _rule_json(project: Project, flag: Flag, rule: Rule, order: int) -> Entity:
         "segmentId": segments[rule.segment_key] if rule.segment_key is not None else None,
         "exposition": percent_of(rule.exposition),
         "experimentId": rule.experiment_id,
+        "release": release_json(rule.release) if rule.release is not None else None,
     }
     if rule.type is RuleType.DELIVERY:
         return built | {"variationKey": rule.shares[0].variation_key}

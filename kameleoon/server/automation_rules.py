@@ -12,7 +12,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from kameleoon.server.api_words import RULE_TYPES, percent_of
+from kameleoon.server.api_words import RULE_TYPES, percent_of, read_release
 from kameleoon.server.automation_fields import Entity, FieldError, free_key, listed, part, text
 from kameleoon.server.edits import EditError, edit_flag
 from kameleoon.server.flag_file import free_rule_key
@@ -140,6 +140,9 @@ def _rule(
     ids = {share.variation_key: share.variation_id for share in known.shares} if known is not None else {}
     exposition = body.get("exposition", percent_of(known.exposition) if known is not None else 100)
     state = body.get("state", body.get("status", "PAUSED" if known is not None and known.is_paused else "ACTIVE"))
+    release = known.release if known is not None else None
+    if "release" in body:
+        release = read_release(body["release"])
     respool_time = known.respool_time if known is not None else None
     if body.get("reallocation") is True:
         # Any other number draws anew; counting up needs no clock and never repeats one.
@@ -158,6 +161,7 @@ def _rule(
             exposition=part(exposition, "exposition"),
             respool_time=respool_time,
             is_paused=state == "PAUSED",
+            release=release,
         )
     except FieldError:
         raise

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from kameleoon.server.project import Joined, RuleType, VariableType
+from kameleoon.server.project import ACTIVE, Joined, RuleType, VariableType
 
 if TYPE_CHECKING:
     from kameleoon.server.project import (
@@ -30,7 +30,7 @@ HELD_OUT_KEY = "in-holdout"
 
 
 def build_configuration(
-    project: Project, environment: str, *, modified_ms: int, embed_segments: bool = False
+    project: Project, environment: str, *, modified_ms: int, at_ms: int, embed_segments: bool = False
 ) -> dict[str, Any]:
     """
     What a client of *environment* is sent.
@@ -39,6 +39,7 @@ def build_configuration(
         project: What is given out.
         environment: One of the project's.
         modified_ms: When the project was last changed, in ms since 1970.
+        at_ms: Rules whose windows are not open at this moment, in ms since 1970, are left out.
         embed_segments: Put each rule's segment into the rule, as SDKs up to 3.4.0 read it, instead of naming its id.
 
     Returns:
@@ -60,7 +61,7 @@ def build_configuration(
         },
         "customData": [_custom_datum(datum) for datum in project.custom_data],
         "segments": [_segment(segment) for segment in project.segments],
-        "featureFlags": [_flag(flag, environment, segments, data_ids, embed_segments) for flag in project.flags],
+        "featureFlags": [_flag(flag, environment, segments, data_ids, at_ms, embed_segments) for flag in project.flags],
     }
     # An explicit null makes the vendor's SDK refuse the whole file, so a project without a holdout has no such key.
     if project.holdout is not None:
@@ -120,7 +121,12 @@ def _holdout(holdout: Holdout) -> dict[str, Any]:
 
 
 def _flag(
-    flag: Flag, environment: str, segments: dict[str, Segment], data_ids: dict[str, int], embed_segments: bool
+    flag: Flag,
+    environment: str,
+    segments: dict[str, Segment],
+    data_ids: dict[str, int],
+    at_ms: int,
+    embed_segments: bool,
 ) -> dict[str, Any]:
     return {
         "id": flag.id,
@@ -132,7 +138,7 @@ def _flag(
         "variations": [_variation(variation) for variation in flag.variations],
         "rules": [
             _rule(rule, order, segments, embed_segments)
-            for order, rule in enumerate(rule for rule in flag.rules_in(environment) if not rule.is_paused)
+            for order, rule in enumerate(rule for rule in flag.rules_in(environment) if rule.state(at_ms) == ACTIVE)
         ],
     }
 

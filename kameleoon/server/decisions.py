@@ -71,7 +71,10 @@ class Decider:
         ruleset = self._rulesets.get(environment)
         if ruleset is None:
             root = build_configuration(
-                self.published.project, environment, modified_ms=self.published.modified_s * 1000
+                self.published.project,
+                environment,
+                modified_ms=self.published.modified_s * 1000,
+                at_ms=self.published.at_ms,
             )
             ruleset = self._rulesets[environment] = compile_ruleset(root)
         return ruleset

@@ -103,6 +103,8 @@ def _rule_differences(before: tuple[Rule, ...], after: tuple[Rule, ...]) -> Iter
             yield f"rule {key}: for {old.segment_key or 'everybody'} → {new.segment_key or 'everybody'}"
         if old.shares != new.shares or old.type != new.type:
             yield f"rule {key}: {_shares(old)} → {_shares(new)}"
+        if old.release != new.release:
+            yield f"rule {key}: {old.release or 'always'} → {new.release or 'always'}"
         if old.respool_time != new.respool_time:
             yield f"rule {key}: visitors drawn anew"
         if (old.id, old.experiment_id) != (new.id, new.experiment_id):

@@ -19,9 +19,11 @@ from kameleoon.server.project import (
     rule_label,
     rule_names,
 )
+from kameleoon.server.release import MOMENT, ZONE, Release, read_moment, read_zone
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
 
     from kameleoon.server.document import Report
 
@@ -222,6 +224,7 @@ class FlagReader:
                 "variation_ids",
                 "respool_time",
                 "paused",
+                "release",
             ),
             expected="a rule such as {deliver: on} or {experiment: {off: 50%, on: 50%}}",
         )
@@ -260,6 +263,7 @@ class FlagReader:
             exposition=entries["exposition"].percentage() if "exposition" in entries else 1.0,
             respool_time=entries["respool_time"].integer(least=1) if "respool_time" in entries else None,
             is_paused=entries["paused"].truth() if "paused" in entries else False,
+            release=_read_release(entries["release"]) if "release" in entries else None,
         )
 
 
@@ -270,6 +274,30 @@ def free_rule_key(kind: RuleType, parts: Mapping[str, float], segment: str | Non
     return next(
         name for name in [key, *(f"{key}_{count}" for count in range(2, len(earlier) + 3))] if name not in earlier
     )
+
+
+def _read_release(item: Item) -> Release:
+    """``{from: 2026-12-01 09:00, to: 2026-12-24, zone: Europe/Paris}``, without one of the ends or the zone."""
+    entries = item.known("from", "to", "zone", expected="a window such as {from: 2026-12-01 09:00, to: 2026-12-24}")
+    opens, closes = (_read_moment(entries[key]) if key in entries else None for key in ("from", "to"))
+    zone = entries["zone"].text(ZONE) if "zone" in entries else "UTC"
+    try:
+        read_zone(zone)
+    except ValueError as error:
+        raise entries["zone"].refuse(f"{error}, expected {ZONE}") from error
+    if opens is None and closes is None:
+        raise item.refuse("expected from, to or both")
+    try:
+        return Release(opens, closes, zone)
+    except ValueError as error:
+        raise entries["to"].refuse(f"expected a time after {entries['from'].text()}") from error
+
+
+def _read_moment(item: Item) -> datetime:
+    try:
+        return read_moment(item.text(MOMENT))
+    except ValueError as error:
+        raise item.refuse(str(error)) from error
 
 
 def _read_delivery(item: Item, variations: list[str]) -> dict[str, float]:

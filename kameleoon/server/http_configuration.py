@@ -40,6 +40,10 @@ def _answer(request: web.Request, *, embed_segments: bool) -> web.Response:
     if request.headers.get("If-Modified-Since") == last_modified:
         return web.Response(status=304, headers=headers)
     built = build_configuration(
-        project, environment, modified_ms=published.modified_s * 1000, embed_segments=embed_segments
+        project,
+        environment,
+        modified_ms=published.modified_s * 1000,
+        at_ms=published.at_ms,
+        embed_segments=embed_segments,
     )
     return json_answer(built, headers=headers)

@@ -275,6 +275,7 @@ def _page(request: web.Request, site: Site, build: Callable[[Surroundings], str]
         sites=[(one.code, one.published.project.name or one.code) for one in service.sites],
         secret=guard.form_secret(session or fresh or ""),
         modified=formatdate(published.modified_s, usegmt=True),
+        at_ms=published.at_ms,
         url=f"{request.scheme}://{request.host}",
         file_error=site.file_error,
         message=request.query.get("done"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -26,14 +27,25 @@ _EVENT = "configuration-update-event"
 
 
 async def give_changes(request: web.Request) -> web.StreamResponse:
-    """``GET /sse``: one ``configuration-update-event`` with the time in ms for every change; a comment now and then keeps it open."""
+    """
+    ``GET /sse``: one ``configuration-update-event`` with the time in ms for every change, also for a window of a rule that opens or
+    closes; a comment now and then keeps it open.
+    """
     site = known_site(request.app[SERVICE], site_code_of(request))
     return await stream(
-        request, site.changed, lambda moment_ms: f"event: {_EVENT}\ndata: {json.dumps({'ts': moment_ms})}\n\n"
+        request,
+        site.changed,
+        lambda moment_ms: f"event: {_EVENT}\ndata: {json.dumps({'ts': moment_ms})}\n\n",
+        site.edge_in_s,
     )
 
 
-async def stream(request: web.Request, source: Broadcast[_T], render: Callable[[_T], str]) -> web.StreamResponse:
+async def stream(
+    request: web.Request,
+    source: Broadcast[_T],
+    render: Callable[[_T], str],
+    due_in_s: Callable[[], float] = lambda: math.inf,
+) -> web.StreamResponse:
     """
     Send what *source* tells until the client goes or the server ends.
 
@@ -41,6 +53,7 @@ async def stream(request: web.Request, source: Broadcast[_T], render: Callable[[
         request: Whose answer this is.
         source: What there is to tell.
         render: Makes an event of it; an empty text is none.
+        due_in_s: Asked before each wait, and again after so many seconds, for what *source* tells only when somebody looks.
 
     Raises:
         web.HTTPServiceUnavailable: `MAX_STREAMS` are open.
@@ -60,7 +73,7 @@ async def stream(request: web.Request, source: Broadcast[_T], render: Callable[[
                 if text:
                     await response.write(text.encode())
                 try:
-                    message = await asyncio.wait_for(queue.get(), keep_alive_s)
+                    message = await asyncio.wait_for(queue.get(), min(keep_alive_s, due_in_s()))
                 except TimeoutError:
                     text = ": still here\n\n"
                     continue

@@ -13,7 +13,7 @@ from kameleoon.server.differences import percent
 from kameleoon.server.html import Html, h
 from kameleoon.server.pages_events import history_card
 from kameleoon.server.pages_layout import DASH, Surroundings, form, page, rule_sentence, segment_of, shown, state, table
-from kameleoon.server.project import Joined, RuleType
+from kameleoon.server.project import ACTIVE, Joined, RuleType
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,7 +97,7 @@ def _rule(around: Surroundings, flag: Flag, environment: str | None, rule: Rule,
         h(
             "div",
             h("h3", rule.key),
-            state(not rule.is_paused, "active", "paused"),
+            state(rule.state(around.at_ms) == ACTIVE, ACTIVE, rule.state(around.at_ms)),
             h("span", f"{visitors:,} visitors", class_="quiet"),
             h(
                 "a",

@@ -36,6 +36,7 @@ class Surroundings:
         sites: ``(site code, name)`` of all sites, the main one first.
         secret: Goes into every form.
         modified: When the project was changed last, as ``Last-Modified`` has it.
+        at_ms: The moment whose open windows of rules are given out, in ms since 1970.
         url: The server's own URL, for code to copy.
         file_error: What is wrong with the project file as it was last saved.
         message: What the last form did, in words.
@@ -45,6 +46,7 @@ class Surroundings:
     sites: Sequence[tuple[str, str]]
     secret: str
     modified: str
+    at_ms: int
     url: str
     file_error: ProjectError | None = None
     message: str | None = None
@@ -231,7 +233,7 @@ def state(is_on: bool, on: str = "on", off: str = "off") -> Html:
 
 
 def rule_sentence(project: Project, rule: Rule) -> str:
-    """What a rule does and for whom, in one sentence."""
+    """What a rule does, for whom and when, in one sentence."""
     segment = segment_of(project, rule)
     whom = f"visitors in segment “{segment.name or segment.key}”" if segment is not None else "all visitors"
     part = f"{percent(rule.exposition)} of " if rule.exposition != 1 else ""
@@ -240,7 +242,8 @@ def rule_sentence(project: Project, rule: Rule) -> str:
         for share in rule.shares
     )
     verb = "Compares" if rule.type is RuleType.EXPERIMENT else "Gives"
-    return f"{verb} {shares}, for {part}{whom}."
+    window = f", {rule.release}" if rule.release is not None else ""
+    return f"{verb} {shares}, for {part}{whom}{window}."
 
 
 def segment_of(project: Project, rule: Rule) -> Segment | None:

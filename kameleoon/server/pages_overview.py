@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from kameleoon.server.differences import percent
 from kameleoon.server.html import Html, h
 from kameleoon.server.pages_layout import Surroundings, page, state, table
-from kameleoon.server.project import RuleType
+from kameleoon.server.project import ACTIVE, RuleType
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,7 +80,7 @@ def _summary(around: Surroundings, flag: Flag) -> Html | str:
                 f" {percent(rule.exposition)}",
                 f" of {rule.segment_key}" if rule.segment_key else None,
                 f" in {environment}" if environment else None,
-                " (paused)" if rule.is_paused else None,
+                f" ({rule_state})" if (rule_state := rule.state(around.at_ms)) != ACTIVE else None,
             ]
             for number, (environment, rule) in enumerate(rules)
         ],

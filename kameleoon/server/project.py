@@ -18,8 +18,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from kameleoon.server.release import Release
+
 DEFAULT_ENVIRONMENT = "production"
 """Environment of a request that names none. Source: automation-api.md, section 10."""
+
+ACTIVE = "active"
+"""State of a rule that is given out."""
 
 _SHARE_TOLERANCE = 1e-9
 
@@ -205,6 +210,7 @@ class Rule:
         shares: In drawing order, which is part of the bucketing; they sum to 1.
         respool_time: Changed to draw all visitors anew.
         is_paused: Kept, but not given out to clients: as if it were not there.
+        release: Given out in this window of time only; None is always.
 
     Raises:
         ValueError: Shares do not sum to 1, or a delivery has not exactly one variation.
@@ -222,6 +228,7 @@ class Rule:
     exposition: float = 1.0
     respool_time: int | None = None
     is_paused: bool = False
+    release: Release | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.exposition <= 1:
@@ -231,6 +238,14 @@ class Rule:
         total = math.fsum(share.share for share in self.shares)
         if abs(total - 1) > _SHARE_TOLERANCE:
             raise ValueError(f"the shares of rule {self.key!r} sum to {total}, expected 1")
+
+    def state(self, at_ms: int) -> str:
+        """``active`` while the rule is given out; otherwise ``paused``, or ``not yet`` or ``over`` outside its window."""
+        if self.is_paused:
+            return "paused"
+        if self.release is not None and self.release.is_ahead(at_ms):
+            return "not yet"
+        return "over" if self.release is not None and self.release.is_over(at_ms) else ACTIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -400,6 +415,12 @@ class Project:
     def default_environment(self) -> str:
         """Environment of a request that names none: ``production`` when there is one, else the first."""
         return DEFAULT_ENVIRONMENT if DEFAULT_ENVIRONMENT in self.environments else self.environments[0]
+
+    def next_edge_ms(self, at_ms: int) -> int | None:
+        """When, after a moment, the next window of a rule opens or closes, in ms since 1970; None when none does."""
+        releases = (rule.release for flag in self.flags for _, rule in flag.all_rules() if not rule.is_paused)
+        edges = (edge for release in releases if release is not None for edge in release.edges_ms)
+        return min((edge for edge in edges if edge > at_ms), default=None)
 
     def numbered(self) -> Iterator[tuple[str, str, int]]:
         """

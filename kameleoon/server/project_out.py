@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kameleoon.server.conditions_out import names_of, segment_entry
 from kameleoon.server.flag_file import free_rule_key
 from kameleoon.server.project import DEFAULT_ENVIRONMENT, RuleType, derive_id, rule_names
+from kameleoon.server.release import moment_text
 from kameleoon.server.yaml_out import Block, Rows, dump
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from kameleoon.server.conditions import Names
     from kameleoon.server.project import CustomDatum, Flag, Goal, Holdout, Project, Rule, Segment, Variation
+    from kameleoon.server.release import Release
 
 
 def write_project(project: Project) -> str:
@@ -156,6 +158,8 @@ def _rule(flag: str, environment: str | None, rule: Rule, earlier: list[str]) ->
         written["exposition"] = percentage(rule.exposition)
     if rule.is_paused:
         written["paused"] = True
+    if rule.release is not None:
+        written["release"] = _release(rule.release)
     if rule.key != free_rule_key(rule.type, shares, rule.segment_key, earlier):
         written["key"] = rule.key
     names = rule_names(flag, environment, rule.key)
@@ -169,6 +173,12 @@ def _rule(flag: str, environment: str | None, rule: Rule, earlier: list[str]) ->
     if rule.respool_time is not None:
         written["respool_time"] = rule.respool_time
     return Block(written)
+
+
+def _release(release: Release) -> dict[str, Any]:
+    ends = {"from": release.opens, "to": release.closes}
+    written = {key: moment_text(moment) for key, moment in ends.items() if moment is not None}
+    return written | ({"zone": release.zone} if release.zone != "UTC" else {})
 
 
 def percentage(share: float) -> str:

@@ -7,6 +7,7 @@ another one: whoever edits the file wants what it says.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from dataclasses import dataclass
@@ -38,11 +39,15 @@ class Published:
     A project as clients get it.
 
     Attributes:
+        at_ms: Rules whose windows are open at this moment are given out, in ms since 1970.
+        until_ms: When the next window opens or closes, and something else is given out; None without one.
         modified_s: Whole seconds since 1970, different for every publication, because `Last-Modified` knows only seconds.
     """
 
     project: Project
     modified_s: int
+    at_ms: int
+    until_ms: int | None
 
 
 class Site:
@@ -78,12 +83,14 @@ class Site:
         self._now_s = now_s
         self._decider: Decider | None = None
         self._environment = environment
+        # The one is held while a change is stored, the other only while what is published is replaced.
         self._publishing = threading.Lock()
+        self._replacing = threading.Lock()
         if is_given:
             project = self._continued(project)
         else:
             self._keep(project)
-        self._published = Published(project, int(now_s()))
+        self._published = self._publication(project, 0)
 
     @property
     def code(self) -> str:
@@ -92,8 +99,24 @@ class Site:
 
     @property
     def published(self) -> Published:
-        """The project of this moment; one assignment replaces it, so a handler reads it once."""
+        """
+        The project of this moment; one assignment replaces it, so a handler reads it once.
+
+        Whoever reads it first after a window of a rule has opened or closed publishes it anew, and streaming clients are told.
+        """
+        if self._is_outdated():
+            with self._replacing:
+                # Another thread may have been faster.
+                if is_outdated := self._is_outdated():
+                    self._published = self._publication(self._published.project, self._published.modified_s + 1)
+            if is_outdated:
+                self.changed.send(self._published.at_ms)
         return self._published
+
+    def edge_in_s(self) -> float:
+        """Seconds until the next window of a rule opens or closes, infinity without one. Edges that are due are passed."""
+        until_ms = self.published.until_ms
+        return math.inf if until_ms is None else max(0.0, until_ms / 1000 - self._now_s())
 
     @property
     def decider(self) -> Decider:
@@ -152,10 +175,18 @@ class Site:
             kept = {KEPT_PROJECT: write_project(project)} | keep
             self._storage.remember_changes(project.site_code, said, author=author, keep=kept)
         if said:
-            now_s = self._now_s()
-            self._published = Published(project, max(int(now_s), self._published.modified_s + 1))
-            self.changed.send(int(now_s * 1000))
+            with self._replacing:
+                published = self._published = self._publication(project, self._published.modified_s + 1)
+            self.changed.send(published.at_ms)
         return said
+
+    def _publication(self, project: Project, least_s: int) -> Published:
+        now_ms = int(self._now_s() * 1000)
+        return Published(project, max(now_ms // 1000, least_s), now_ms, project.next_edge_ms(now_ms))
+
+    def _is_outdated(self) -> bool:
+        until_ms = self._published.until_ms
+        return until_ms is not None and int(self._now_s() * 1000) >= until_ms
 
     def _continued(self, project: Project) -> Project:
         """The project as it was changed since *project* was given first, if it still is what is given."""

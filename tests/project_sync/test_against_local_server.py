@@ -126,3 +126,21 @@ def test_a_bulk_job_gets_there_though_the_server_fails(server):
         server.fail(Faults())
         assert report.sent == len(wanted)
         assert len(api.get_maps(wanted)) == len(wanted)
+
+
+def test_windows_of_rules_are_applied_and_pulled(server, tmp_path, capsys):
+    """A window is applied once, however its moments are written, pulled back, and left alone by a file without one."""
+    window = "{from: 2036-12-01 09:00, zone: Europe/Paris}"
+    wanted, pulled = tmp_path / "wanted.yaml", tmp_path / "pulled.yaml"
+    wanted.write_text(HERE.replace("exposition: 10%", f"exposition: 10%, release: {window}"))
+    assert main(["apply", str(wanted), "--yes", "--url", server.url]) == 0
+    assert "rule deliver_on: release: always -> from 2036-12-01T09:00:00 (Europe/Paris)" in capsys.readouterr().out
+    for same in (window, "{from: '2036-12-01 08:00Z'}"):
+        wanted.write_text(HERE.replace("exposition: 10%", f"exposition: 10%, release: {same}"))
+        assert main(["plan", str(wanted), "--url", server.url]) == 0
+    assert main(["pull", "shop123456", "--output", str(pulled), "--url", server.url]) == 0
+    assert 'release: {from: "2036-12-01 09:00", zone: Europe/Paris}' in pulled.read_text()
+    wanted.write_text(HERE.replace("10%", "20%"))
+    assert main(["apply", str(wanted), "--yes", "--url", server.url]) == 0
+    (rule,) = server.project.flags[0].rules
+    assert (rule.exposition, str(rule.release)) == (0.2, "from 2036-12-01 09:00 (Europe/Paris)")

@@ -58,6 +58,14 @@ def test_each_reason_is_named(before, after, reason):
     assert found.reasons == {reason: len(CODES)}
 
 
+@pytest.mark.parametrize(("now_ms", "changed"), [(59_999, 0), (60_000, len(CODES))])
+def test_a_rule_counts_in_its_window(now_ms, changed):
+    """A rule whose window is not open moves nobody."""
+    with_window = project("f: {rules: [{deliver: on, release: {from: 1970-01-01 00:01}}]}")
+    (found,) = impact(project("f: {}"), with_window, "production", CODES, now_ms=now_ms)
+    assert found.changed == changed
+
+
 def test_other_shares_and_a_respool_draw_anew():
     """Another division of the same rule, or a new draw, is re-bucketing."""
     before = "f: {rules: [{experiment: {off: 50%, on: 50%}, key: a}]}"

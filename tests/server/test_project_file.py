@@ -34,7 +34,7 @@ def condition(text):
     project = parse_project(
         f"{HEAD}{CHECKOUT}segments:\n  others: {{id: 41, device: phone}}\n  here: {{all: [{text}]}}\n"
     )
-    built = build_configuration(project, "production", modified_ms=0)
+    built = build_configuration(project, "production", modified_ms=0, at_ms=0)
     return built["segments"][1]["conditionsData"]["firstLevel"][0]["conditions"][0]
 
 
@@ -183,7 +183,7 @@ def test_not_negates_one_condition():
 def test_all_and_any_become_two_levels(written, outer, inner):
     """Every level has one operator throughout, which makes the service's grouping from the right harmless."""
     project = parse_project(f"{HEAD}segments:\n  here: {written}\n")
-    (segment,) = build_configuration(project, "production", modified_ms=0)["segments"]
+    (segment,) = build_configuration(project, "production", modified_ms=0, at_ms=0)["segments"]
     tree = segment["conditionsData"]
     assert tree["firstLevelOrOperators"] == outer
     assert [group["orOperators"] for group in tree["firstLevel"]] == inner
@@ -228,7 +228,7 @@ flags:
     ]
     assert on.variables["limit"].value == 4.5
     assert (on.variables["seen"].type, on.variables["style"].type) == (VariableType.BOOLEAN, VariableType.JSON)
-    built = build_configuration(project, "production", modified_ms=0)["featureFlags"][0]["variations"]
+    built = build_configuration(project, "production", modified_ms=0, at_ms=0)["featureFlags"][0]["variations"]
     assert built[0]["variables"][2] == {"key": "raw", "type": "JSON", "value": '[1,{"a":null}]'}
     assert built[1]["variables"][2] == {"key": "raw", "type": "JSON", "value": '"text"'}
 
@@ -274,7 +274,7 @@ def test_the_specs_worked_example():
     """The worked example of the specification, written as a project file, becomes that example."""
     example = json.loads((Path(__file__).parent / "worked_example.json").read_text())
     project = read_project(Path(__file__).parent / "worked_example.yaml")
-    built = build_configuration(project, "production", modified_ms=1767225600000)
+    built = build_configuration(project, "production", modified_ms=1767225600000, at_ms=1767225600000)
     assert built["configuration"] == {key: example["configuration"][key] for key in built["configuration"]}
     for section in ("segments", "holdout", "dateModified"):
         assert built[section] == example[section]
