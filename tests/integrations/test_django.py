@@ -200,6 +200,7 @@ class TestChecks:
             assert text in message.msg
             with pytest.raises(ImproperlyConfigured):
                 Client().get("/code")
+        KameleoonClientFactory.forget("s")  # made before the default visitor code is asked for
 
     @pytest.mark.usefixtures("shop")
     def test_missing_middleware(self):

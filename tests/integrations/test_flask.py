@@ -89,12 +89,13 @@ def test_several_applications(backend):
 
 def test_no_client_before_the_first_request(backend):
     """Loading an application makes no client, so that a server may fork afterwards; nor does a page without flags."""
+    before = KameleoonClientFactory.site_codes()
     app = app_of(base_url=backend.url)
     Kameleoon(app)
     assert app.test_client().get("/page/x").text == "x"
-    assert KameleoonClientFactory.site_codes() == frozenset()
+    assert KameleoonClientFactory.site_codes() == before
     app.test_client().get("/code")
-    assert KameleoonClientFactory.site_codes() == {"demoshop01"}
+    assert KameleoonClientFactory.site_codes() - before == {"demoshop01"}
 
 
 def test_a_client_made_elsewhere():
