@@ -28,17 +28,6 @@ SETTINGS = {
 LIFE = "; Max-Age=32832000; Path=/"
 
 
-@pytest.mark.parametrize("stack", STACKS)
-def test_events_arrive(stack):
-    """A conversion that a view tracks has reached the service when the application has ended."""
-    with LocalServer(parse_project(PROJECT)) as backend:
-        with STACKS[stack]({"base_url": backend.url}, None) as port:
-            assert Site(stack, port).get("/buy", f"{VISITOR_COOKIE}=buyer")[1] == "bought"
-        assert [
-            (event.visitor, event.parameters["revenue"]) for event in backend.events() if event.type == "conversion"
-        ] == [("buyer", "9.5")]
-
-
 class Running(Site):
     """A site with the local server behind it."""
 
