@@ -37,9 +37,6 @@ MAX_DISK_BYTES = 1024 * 1024 * 1024
 MAX_REFUSED = 10_000
 """Refused lines kept for people to look at; beyond it the oldest are removed."""
 
-_LONGEST_LEASE_MS = 3_600_000
-"""A lease further in the future was given before the clock was set back."""
-
 _LOCK_WAIT_S = 2.0
 _TRY_AGAIN_S = 5.0
 _MOST_IN_BATCH = 50_000
@@ -211,7 +208,7 @@ class DiskOutbox:
             if disk is not None:
                 self._remove_done(disk)
                 now_ms = self._now_ms()
-                bounds = (now_ms, now_ms + _LONGEST_LEASE_MS)
+                bounds = (now_ms, now_ms + queues.LONGEST_LEASE_MS)
                 # Most looks find nothing; they need not wait for the right to write.
                 if disk.execute(_IS_ANY_FREE, bounds).fetchone() is not None:
                     disk.execute("BEGIN IMMEDIATE")

@@ -30,7 +30,7 @@ MAX_DEAD_LETTERS = 10_000
 LEASE_S = 60.0
 """So long the events of one delivery are out of reach of other processes, unless `Queue.renew` is called meanwhile."""
 
-_LONGEST_LEASE_MS = 3_600_000
+LONGEST_LEASE_MS = 3_600_000
 """A lease further in the future was given before the clock was set back."""
 
 _SCHEMA = """
@@ -285,7 +285,7 @@ class DiskQueue:
             if disk is not None:
                 self._remove_done(disk)
                 now_ms = self._now_ms()
-                asked = (self.name, now_ms, now_ms + _LONGEST_LEASE_MS)
+                asked = (self.name, now_ms, now_ms + LONGEST_LEASE_MS)
                 # Most looks find nothing; they need not wait for the right to write.
                 if disk.execute(_IS_ANY_FREE, asked).fetchone() is not None:
                     disk.execute("BEGIN IMMEDIATE")

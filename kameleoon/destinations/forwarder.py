@@ -159,7 +159,8 @@ class Forwarder:
 
     def forget(self, code: str) -> None:
         """A visitor's session is over: what he is exposed to in the next one is told again."""
-        self._exposed.pop(code, None)
+        with self._lock:
+            self._exposed.pop(code, None)
 
     def _is_known(self, event: Event) -> bool:
         if not isinstance(event, Exposure):

@@ -16,9 +16,11 @@ from __future__ import annotations
 import itertools
 import threading
 import time
+from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from kameleoon.exceptions import KameleoonError
 from kameleoon.stores.redis_asyncio import LoopConnections, is_on_loop
@@ -42,6 +44,13 @@ _MOST_BROUGHT = 1_000
 _serials = itertools.count()
 _brought: ContextVar[Mapping[tuple[int, str], float]] = ContextVar("brought", default=MappingProxyType({}))
 """``{(store, visitor code): until when, in monotonic seconds}``"""
+
+
+@dataclass(slots=True)
+class _Result(Generic[T]):
+    """What a conversation with Redis came to."""
+
+    value: T
 
 
 class RedisStore:
@@ -322,41 +331,37 @@ class RedisStore:
         return worker
 
     def _run(self, trips: Trips[T]) -> T:
-        try:
-            with self._lock:
-                commands = next(trips)
-            while True:
+        with self._closed_after(trips):
+            answers: Any = None
+            while not isinstance(commands := self._step(trips, answers), _Result):
                 try:
                     answers = self._exchange(commands)
                 except self._errors as error:
-                    with self._lock:
-                        commands = trips.throw(error)
-                else:
-                    with self._lock:
-                        commands = trips.send(answers)
-        except StopIteration as stop:
-            result: T = stop.value
-            return result
-        finally:
-            with self._lock:
-                trips.close()
+                    answers = error
+            return commands.value
 
     async def _arun(self, trips: Trips[T]) -> T:
-        try:
-            with self._lock:
-                commands = next(trips)
-            while True:
+        with self._closed_after(trips):
+            answers: Any = None
+            while not isinstance(commands := self._step(trips, answers), _Result):
                 try:
                     answers = await self._loops.exchange(commands)
                 except self._errors as error:
-                    with self._lock:
-                        commands = trips.throw(error)
-                else:
-                    with self._lock:
-                        commands = trips.send(answers)
-        except StopIteration as stop:
-            result: T = stop.value
-            return result
+                    answers = error
+            return commands.value
+
+    def _step(self, trips: Trips[T], answers: Any) -> list[tuple[str, ...]] | _Result[T]:
+        """Go on with what Redis said, or with the error that came instead: the commands of the next trip, or the result."""
+        with self._lock:
+            try:
+                return trips.throw(answers) if isinstance(answers, self._errors) else trips.send(answers)
+            except StopIteration as stop:
+                return _Result(stop.value)
+
+    @contextmanager
+    def _closed_after(self, trips: Trips[T]) -> Iterator[None]:
+        try:
+            yield
         finally:
             with self._lock:
                 trips.close()

@@ -4,6 +4,7 @@ import asyncio
 import threading
 
 import pytest
+from clocks import Clock
 
 from kameleoon._visitor.facts import Assigned, Consented, Identified, MappedFrom, Told
 from kameleoon._visitor.record import Assignment
@@ -12,16 +13,6 @@ from kameleoon.data import Conversion, CustomData, Device, DeviceType
 from kameleoon.stores import MemoryStore, RedisStore, VisitorStore
 
 SESSION_S = 60.0
-
-
-class Clock:
-    """Seconds that pass only when told."""
-
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
 
 
 @pytest.fixture

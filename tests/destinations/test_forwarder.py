@@ -1,8 +1,10 @@
 """One destination's deliveries: consent, bounds, retries, pauses, and whose fault stays whose."""
 
 import threading
+from collections import OrderedDict
 
 import pytest
+from clocks import Clock
 
 from kameleoon._tracking.queues import MemoryQueue
 from kameleoon._transport.flow import run
@@ -10,15 +12,6 @@ from kameleoon.destinations import EventRefused, Feed, Forwarder, FunctionDestin
 from kameleoon.destinations.events import to_text
 
 RETRY = Result(Verdict.RETRY, "down")
-
-
-class Clock:
-    """Seconds that pass when told."""
-
-    now = 1000.0
-
-    def __call__(self):
-        return self.now
 
 
 class Scripted:
@@ -344,3 +337,22 @@ def test_threads_may_offer_at_once(exposure):
     run(forwarder.deliver(at_once=True), NoNetwork(Clock()))
     assert sorted(int(event["experiment_id"]) for event in taken) == list(range(400))
     assert forwarder.pending == 0
+
+
+def test_a_session_that_ends_while_its_exposure_is_taken_in_breaks_nothing(exposure):
+    """Another thread forgets the visitor at that moment: the exposure is taken in all the same."""
+    forwarder = Forwarder(Scripted())
+    others = []
+
+    class Meddled(OrderedDict):
+        def setdefault(self, code, default):
+            found = super().setdefault(code, default)
+            others.append(threading.Thread(target=forwarder.forget, args=(code,)))
+            others[-1].start()
+            others[-1].join(0.1)
+            return found
+
+    forwarder._exposed = Meddled()
+    assert forwarder.offer(exposure())
+    others[0].join()
+    assert not forwarder._exposed

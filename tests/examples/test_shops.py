@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from headless import headless_chromium
 
 from kameleoon.cookies import VISITOR_COOKIE
 from kameleoon.server.serve import LocalServer
@@ -25,8 +25,6 @@ SHOPS = {
     "fastapi": ("fastapi",),
 }
 TITLES = {"Your cart", "Almost yours", "Buy now"}
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-CHROMEDRIVER = shutil.which("chromedriver")
 
 
 @contextmanager
@@ -84,32 +82,8 @@ def test_one_command_starts_it():
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
     """One headless Chromium with a fresh profile."""
-    if CHROMIUM is None or CHROMEDRIVER is None:
-        if os.environ.get("KAMELEOON_REQUIRE_BROWSER") == "1":
-            pytest.fail("KAMELEOON_REQUIRE_BROWSER=1, and chromium or chromedriver is not installed")
-        pytest.skip("no browser: chromium and chromedriver are not installed")
-    from selenium.webdriver import Chrome, ChromeOptions
-    from selenium.webdriver.chrome.service import Service
-
-    options = ChromeOptions()
-    options.binary_location = CHROMIUM
-    for argument in (
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--disable-dev-shm-usage",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        f"--user-data-dir={tmp_path_factory.mktemp('profile')}",
-    ):
-        options.add_argument(argument)
-    driver = Chrome(options=options, service=Service(CHROMEDRIVER))
-    driver.set_page_load_timeout(30)
-    yield driver
-    driver.quit()
+    with headless_chromium(tmp_path_factory.mktemp("profile"), "--disable-quic") as driver:
+        yield driver
 
 
 class Page:

@@ -1,17 +1,14 @@
 """The page in a real browser: it can be walked through, listens while it is seen, fits a phone and works with the keyboard."""
 
-import os
-import shutil
 import time
 
 import pytest
 import requests
+from headless import headless_chromium
 
 from kameleoon.server.project_file import parse_project
 from kameleoon.server.serve import LocalServer
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-CHROMEDRIVER = shutil.which("chromedriver")
 PROJECT = parse_project("""\
 project: {site_code: shop123456, name: A shop with a name that is as long as names of shops sometimes are}
 goals: [{key: purchase, id: 1001}]
@@ -62,28 +59,8 @@ def server():
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
     """One headless Chromium with a fresh profile."""
-    if CHROMIUM is None or CHROMEDRIVER is None:
-        if os.environ.get("KAMELEOON_REQUIRE_BROWSER") == "1":
-            pytest.fail("KAMELEOON_REQUIRE_BROWSER=1, and chromium or chromedriver is not installed")
-        pytest.skip("no browser: chromium and chromedriver are not installed")
-    from selenium.webdriver import Chrome, ChromeOptions
-    from selenium.webdriver.chrome.service import Service
-
-    options = ChromeOptions()
-    options.binary_location = CHROMIUM
-    profile = tmp_path_factory.mktemp("profile")
-    for argument in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--no-proxy-server",
-        f"--user-data-dir={profile}",
-    ):
-        options.add_argument(argument)
-    driver = Chrome(options=options, service=Service(CHROMEDRIVER))
-    driver.set_page_load_timeout(20)
-    yield driver
-    driver.quit()
+    with headless_chromium(tmp_path_factory.mktemp("profile"), "--no-proxy-server") as driver:
+        yield driver
 
 
 def comes_true(condition):

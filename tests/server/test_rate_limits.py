@@ -2,6 +2,7 @@
 
 import pytest
 import requests
+from clocks import Clock
 
 from kameleoon.server.limits import Limit, RateLimits
 from kameleoon.server.project_file import parse_project
@@ -17,17 +18,6 @@ DATA_GETS = [
     "/product/productCounters?eans=[]",
 ]
 DATA_POSTS = ["/visit/events?", "/visit/forget?", "/map/maps?", "/product/events?"]
-
-
-class Clock:
-    """Stands still until it is moved."""
-
-    def __init__(self):
-        self.now_s = 1000.0
-
-    def __call__(self):
-        """The time."""
-        return self.now_s
 
 
 @pytest.fixture
@@ -62,7 +52,7 @@ def test_windows_slide(clock):
     both = (Limit(2, 1.0), Limit(3, 10.0))
     waits = []
     for now_s in (0.0, 0.5, 0.6, 1.0, 2.0, 10.0):
-        clock.now_s = now_s
+        clock.now = now_s
         waits.append(limits.wait_s(("a",), both))
     assert waits == [0, 0, pytest.approx(0.4), 0, pytest.approx(8.0), 0]
     assert limits.wait_s(("b",), both) == 0
@@ -87,9 +77,9 @@ def test_the_data_api_is_limited_by_address_and_method(asked, clock, method, pat
         assert asked.answer.headers["Retry-After"] == "1"
         assert asked.answer.json()["error"] == "too_many_requests"
         assert asked.answer.headers["Access-Control-Allow-Origin"] == "*"
-    clock.now_s += 0.999
+    clock.now += 0.999
     assert asked(method, f"{paths[0]}&{SITE}", token) == 429
-    clock.now_s += 0.002
+    clock.now += 0.002
     assert asked(method, f"{paths[0]}&{SITE}", token) in {200, 204}
 
 
@@ -121,10 +111,10 @@ def test_the_automation_api_is_limited_by_token(asked, clock):
     assert asked("GET", "/results?dataCode=x", first) == 429
     assert asked("GET", "/sites", second) == 200
     assert asked("GET", f"/map/map?key=k&{SITE}", first) == 200
-    clock.now_s += 7.5
+    clock.now += 7.5
     assert asked("GET", "/sites", first) == 429
     assert asked.answer.headers["Retry-After"] == "3"
-    clock.now_s += 2.6
+    clock.now += 2.6
     assert asked("GET", "/sites", first) == 200
 
 
@@ -133,10 +123,10 @@ def test_the_automation_api_is_limited_by_the_hour(asked, clock):
     token = asked.token("a")
     for _ in range(20):
         assert {asked("GET", "/goals", token) for _ in range(50)} == {200}
-        clock.now_s += 10.5
+        clock.now += 10.5
     assert asked("GET", "/goals", token) == 429
     assert asked.answer.headers["Retry-After"] == "3390"
-    clock.now_s += 3391
+    clock.now += 3391
     # Tokens themselves last longer than an hour.
     assert asked("GET", "/goals", token) == 200
 

@@ -5,6 +5,7 @@ from itertools import islice
 
 import pytest
 import requests
+from clocks import Clock
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,16 +44,6 @@ def with_release(written):
 def window(written):
     """The window of the first rule."""
     return parse_project(with_release(written)).flags[0].rules[0].release
-
-
-class Clock:
-    """A clock that stands until it is set."""
-
-    def __init__(self, now_s):
-        self.now_s = now_s
-
-    def __call__(self):
-        return self.now_s
 
 
 @pytest.fixture
@@ -182,7 +173,7 @@ def test_a_rule_is_given_out_in_its_window_only(server, clock):
     """The configuration has a rule from the moment it opens until it closes, and is another one by its date each time."""
     seen = []
     for now_s in (OPENS_S - 0.001, OPENS_S, OPENS_S + 1, CLOSES_S - 0.001, CLOSES_S):
-        clock.now_s = now_s
+        clock.now = now_s
         answer, ids = configured(server)
         seen.append((ids, answer.json()["dateModified"]))
         assert configured(server, **{"If-Modified-Since": answer.headers["Last-Modified"]})[0].status_code == 304
@@ -193,12 +184,12 @@ def test_a_rule_is_given_out_in_its_window_only(server, clock):
 
 def test_an_edge_and_a_change_in_one_second_are_two_versions(clock):
     """Each publication has a second of its own; what is changed after an edge keeps what the edge made."""
-    clock.now_s = OPENS_S - 0.5
+    clock.now = OPENS_S - 0.5
     storage = Storage()
     site = Site(parse_project(PROJECT), storage, now_s=clock)
     site.publish(parse_project(PROJECT.replace("site_code", "name: x, site_code")))
     dates = [site.published.modified_s]
-    clock.now_s = OPENS_S
+    clock.now = OPENS_S
     assert site.edge_in_s() == CLOSES_S - OPENS_S
     dates.append(site.published.modified_s)
     site.publish(parse_project(PROJECT))
@@ -235,7 +226,7 @@ def test_ofrep_and_the_page_follow_the_window(server, clock):
     """OFREP and the explanation of the page decide by the same configuration, and the page says what is with the window."""
     path = f"{server.url}/ofrep/v1/evaluate/flags/sale"
     for now_s, variant, state in ((OPENS_S - 1, "off", "not yet"), (OPENS_S, "on", None), (CLOSES_S, "off", "over")):
-        clock.now_s = now_s
+        clock.now = now_s
         answer = requests.post(path, json={"context": {"targetingKey": "v"}}, timeout=10).json()
         assert answer["variant"] == variant
         explained = requests.get(f"{server.url}/page/visitor?code=v&flag=sale", timeout=10).text

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from clocks import Clock
 
 from kameleoon import KameleoonClient, KameleoonClientConfig
 from kameleoon._sources import KeptSource, kept
@@ -49,17 +50,6 @@ class Inner:
         return Fetched(body, json.loads(body), SERVICE, last_modified=f"version {self.version}")
 
 
-class Clock:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self):
-        self.now_s = time.time()
-
-    def __call__(self):
-        """Seconds since 1970."""
-        return self.now_s
-
-
 @pytest.fixture
 def inner():
     """What is asked."""
@@ -69,7 +59,7 @@ def inner():
 @pytest.fixture
 def clock():
     """The clock of all."""
-    return Clock()
+    return Clock(time.time())
 
 
 @pytest.fixture
@@ -106,7 +96,7 @@ def test_processes_that_start_together_ask_once(make, inner, clock):
     fetched, _ = drive(make().fetch(None, None))
     assert fetched.root["dateModified"] == 1
     assert inner.asked == [(None, None)]
-    clock.now_s += 60
+    clock.now += 60
     assert drive(make().fetch(None, None))[0].root["dateModified"] == 1
     assert inner.asked == [(None, None), (1, None)]
 
@@ -127,10 +117,10 @@ def test_processes_that_start_together_ask_once(make, inner, clock):
 )
 def test_how_long_another_ones_answer_will_do(make, inner, clock, interval_s, known, age_s, asks):
     """At the start ten seconds, later nine tenths of the interval, never more than that, and nothing from the future."""
-    clock.now_s = 1_000_000.0
+    clock.now = 1_000_000.0
     inner.interval_s = interval_s
     fetched, _ = drive(make().fetch(None, None))
-    clock.now_s += age_s
+    clock.now += age_s
     drive(make().fetch(fetched if known else None, None))
     assert len(inner.asked) == 1 + asks
 
@@ -155,7 +145,7 @@ def test_of_two_that_take_over_one_asks(make, inner, clock, tmp_path, monkeypatc
     """Two find the same lock of somebody who died; who replaced it first sees that the other one has it, and waits."""
     make()._lease.take()
     (lock,) = (tmp_path / "data").glob("*.lock")
-    clock.now_s += 60
+    clock.now += 60
     replace = kept._replace
 
     def overtaken(path, *parts):
@@ -176,7 +166,7 @@ def test_one_polls_for_all(make, inner, clock):
     one, other = make(), make()
     known, _ = drive(one.fetch(None, None))
     for _ in range(3):
-        clock.now_s += 3600
+        clock.now += 3600
         inner.version += 1
         newer, _ = drive(one.fetch(known, None))
         assert drive(other.fetch(known, None))[0] == newer
@@ -226,7 +216,7 @@ def test_a_lock_left_behind_is_waited_for_and_then_ignored(make, tmp_path, clock
     assert fetched.root["dateModified"] == 1
     assert 2.0 <= waited <= 2.5
     (lock,) = (tmp_path / "data").glob("*.lock")
-    clock.now_s = lock.stat().st_mtime + 20
+    clock.now = lock.stat().st_mtime + 20
     assert drive(make().fetch(None, None))[1] == 0
     assert not lock.exists()
 
@@ -235,7 +225,7 @@ def test_a_lock_of_the_future_is_ignored(make, tmp_path, clock):
     """The clock was set back by a day: nobody waits for a day."""
     make()._lease.take()
     (lock,) = (tmp_path / "data").glob("*.lock")
-    os.utime(lock, (clock.now_s + 86400, clock.now_s + 86400))
+    os.utime(lock, (clock.now + 86400, clock.now + 86400))
     assert drive(make().fetch(None, None))[1] == 0
 
 

@@ -4,6 +4,7 @@ import gc
 import threading
 
 import pytest
+from clocks import Clock
 
 from kameleoon._visitor.facts import Assigned, MappedFrom, Told
 from kameleoon._visitor.record import Assignment
@@ -13,16 +14,6 @@ from kameleoon.stores import memory as module
 from kameleoon.stores.memory import SLEEP_AFTER_S
 
 SESSION_S = 1800.0
-
-
-class Clock:
-    """Seconds that pass only when told."""
-
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
 
 
 @pytest.fixture

@@ -129,6 +129,11 @@ class Sink:
             if status is not None and 200 <= status < 300:
                 self.hooked += json.loads(body)["events"]
             self._changed.notify_all()
+        self._reply(handler, status, headers)
+
+    @staticmethod
+    def _reply(handler, status, headers):
+        """Answer, or hang up when there is no status."""
         if status is None:
             handler.close_connection = True
             return
@@ -151,11 +156,7 @@ class Sink:
         with self._changed:
             self.posted.append(posted)
             self._changed.notify_all()
-        if status is None:
-            handler.close_connection = True
-            return
-        with suppress(OSError):
-            handler._say(status, headers)
+        self._reply(handler, status, headers)
 
     def wait_for(self, is_enough, timeout_s=10.0):
         """Wait until ``is_enough(self)``; fails when it takes too long."""

@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from clocks import Clock
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -31,20 +32,10 @@ def texts(batch):
     return [entry.text for entry in batch.lines] if batch else []
 
 
-class Clock:
-    """Seconds that pass only when told."""
-
-    def __init__(self):
-        self.now = 1_750_000_000.0
-
-    def __call__(self):
-        return self.now
-
-
 @pytest.fixture
 def clock():
     """A clock that stands still."""
-    return Clock()
+    return Clock(1_750_000_000.0)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import sqlite3
 from contextlib import closing
 
 import pytest
+from clocks import Clock
 
 from kameleoon._tracking.disk import DiskOutbox
 from kameleoon._tracking.lines import Line
@@ -13,19 +14,10 @@ from kameleoon._tracking.queues import LEASE_S, Bounds
 LINE = Line("visitorCode=a", "nonce=1&eventType=activity&visitorCode=a", None)
 
 
-class Clock:
-    """Seconds that pass when told."""
-
-    now = 1_700_000_000.0
-
-    def __call__(self):
-        return self.now
-
-
 @pytest.fixture
 def clock():
     """A clock."""
-    return Clock()
+    return Clock(1_700_000_000.0)
 
 
 @pytest.fixture

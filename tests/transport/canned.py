@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
+from clocks import Clock
+
 from kameleoon._transport.message import Response, TransportError, TransportErrorKind
-
-
-class Clock:
-    """Seconds that pass when a test says so."""
-
-    def __init__(self, now=1000.0):
-        self.now = now
-
-    def __call__(self):
-        return self.now
 
 
 class Canned:

@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from canned import Clock
+from clocks import Clock
 
 from kameleoon._transport.deadline import Deadline
 from kameleoon._transport.fork import ForkSafeLock

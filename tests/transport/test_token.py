@@ -4,7 +4,8 @@ import json
 import threading
 
 import pytest
-from canned import Canned, Clock, broken, json_response, timeout
+from canned import Canned, broken, json_response, timeout
+from clocks import Clock
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule

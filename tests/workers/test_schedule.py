@@ -4,21 +4,12 @@ import asyncio
 import threading
 
 import pytest
+from clocks import Clock
 
 from kameleoon._workers.background import Background
 from kameleoon._workers.dispatcher import Dispatcher
 from kameleoon._workers.schedule import Job, Schedule
 from kameleoon._workers.thread import run_due
-
-
-class Clock:
-    """Seconds that pass only when told."""
-
-    def __init__(self):
-        self.now = 0.0
-
-    def __call__(self):
-        return self.now
 
 
 def job(name, log, wait_s=10.0, due_s=0.0, error=None):
@@ -36,7 +27,7 @@ def job(name, log, wait_s=10.0, due_s=0.0, error=None):
 
 def test_due_jobs_run_in_line_and_come_again_after_their_wait():
     """A job runs when it is due, and again its interval after it ended."""
-    clock, log = Clock(), []
+    clock, log = Clock(0.0), []
     schedule = Schedule([job("a", log), job("b", log, wait_s=5.0)], clock)
     while run_due(schedule, None):
         pass
@@ -50,7 +41,7 @@ def test_due_jobs_run_in_line_and_come_again_after_their_wait():
 
 def test_a_job_without_a_wait_runs_only_when_hastened():
     """``None`` means never again by itself."""
-    clock, log = Clock(), []
+    clock, log = Clock(0.0), []
     schedule = Schedule([job("a", log, wait_s=None, due_s=None)], clock)
     assert schedule.idle_s() is None
     assert not run_due(schedule, None)
@@ -62,7 +53,7 @@ def test_a_job_without_a_wait_runs_only_when_hastened():
 def test_a_broken_job_is_logged_and_tried_again(caplog):
     """What a job raises reaches the log and nobody else; its next run is set."""
     log = []
-    schedule = Schedule([job("a", log, error=RuntimeError("broken"))], Clock())
+    schedule = Schedule([job("a", log, error=RuntimeError("broken"))], Clock(0.0))
     assert run_due(schedule, None)
     assert "'a' failed" in caplog.text
     assert schedule.idle_s() == 10.0
@@ -71,7 +62,7 @@ def test_a_broken_job_is_logged_and_tried_again(caplog):
 def test_waiting_is_for_a_run_that_began_later():
     """A run that was under way when a job was hastened does not count."""
     log = []
-    schedule = Schedule([job("a", log)], Clock())
+    schedule = Schedule([job("a", log)], Clock(0.0))
     under_way = schedule.begin()
     runs = schedule.hasten("a")
     schedule.end(under_way)
@@ -85,7 +76,7 @@ def test_a_hastened_job_is_done_with_and_without_a_thread(threaded):
     """Whoever runs the schedule, a hastened job is done when it was waited for, and stopping ends the thread."""
     log = []
     before = threading.active_count()
-    background = Background("test", Schedule([job("a", log, due_s=None)], Clock()), None, threaded=threaded)
+    background = Background("test", Schedule([job("a", log, due_s=None)], Clock(0.0)), None, threaded=threaded)
     background.start()
     assert threading.active_count() == before + threaded
     assert background.wait_for("a", background.hasten("a"), 5.0)
@@ -105,7 +96,7 @@ def test_the_worker_never_waits_for_itself():
 
     log = []
     asking = Job("a", make, lambda: None)
-    background = Background("test", Schedule([asking, job("b", log, due_s=None)], Clock()), None, threaded=True)
+    background = Background("test", Schedule([asking, job("b", log, due_s=None)], Clock(0.0)), None, threaded=True)
     background.start()
     assert background.wait_for("a", background.hasten("a"), 10.0)
     background.stop(10.0)
@@ -114,7 +105,7 @@ def test_the_worker_never_waits_for_itself():
 
 def test_the_worker_sleeps_between_jobs_and_is_woken():
     """A thread with nothing due waits until the next job is, or one is hastened, and stops at once from any wait."""
-    log, clock = [], Clock()
+    log, clock = [], Clock(0.0)
     schedule = Schedule([job("a", log, wait_s=3600.0, due_s=3600.0)], clock)
     waits, asleep = [], threading.Event()
     wait = schedule.changed.wait
@@ -140,7 +131,7 @@ def test_the_worker_sleeps_between_jobs_and_is_woken():
 def test_without_a_thread_one_caller_at_a_time_does_the_work():
     """A caller who finds another one at work leaves it to him, and an event loop is not held up."""
     log = []
-    background = Background("test", Schedule([job("a", log, wait_s=0.5)], Clock()), None, threaded=False)
+    background = Background("test", Schedule([job("a", log, wait_s=0.5)], Clock(0.0)), None, threaded=False)
     with background._serving:
         background.serve()
     assert log == []
